@@ -7,7 +7,7 @@ import { type BatchAnswer, generateBatch } from "../src/chat/generation/batch.ts
 import type { Device } from "../src/compute/device/device.ts";
 import { openTestDevice } from "../src/compute/device/testing/open.ts";
 import { loadDecoder } from "../src/models/folder/load-decoder.ts";
-import { PYTHON_FOLDER, pythonWithPeft, run } from "./environment.ts";
+import { judge } from "./judge.ts";
 import { passed } from "./verified.ts";
 
 setDefaultTimeout(600_000);
@@ -24,7 +24,7 @@ const Made = v.record(
 const NEW_TOKENS = 12;
 
 const folder = await mkdtemp(join(tmpdir(), "randlora-beams-"));
-await run([await pythonWithPeft(), join(PYTHON_FOLDER, "beams.py"), folder]);
+await (await judge()).script("beams.py", folder);
 const made = v.parse(Made, await Bun.file(join(folder, "expected.json")).json());
 
 let gpu: Device;

@@ -14,7 +14,7 @@ import { DecodeLoop } from "../src/chat/generation/decode-loop.ts";
 import { EmbeddingSequence, normalized } from "../src/chat/generation/embedding.ts";
 import { endOf } from "../src/chat/generation/outbox.ts";
 import { answersOf, type TextAnswer } from "./answers.ts";
-import { PYTHON_FOLDER, pythonWithPeft, run } from "./environment.ts";
+import { judge } from "./judge.ts";
 import { EMBEDDED_MODEL, smollm2 } from "./models.ts";
 import { passed, SMOLLM2 } from "./verified.ts";
 import { bestOf, logitsAfter } from "../src/models/testing/logits.ts";
@@ -32,7 +32,7 @@ const Made = v.record(
 );
 
 const folder = await mkdtemp(join(tmpdir(), "randlora-decoders-"));
-await run([await pythonWithPeft(), join(PYTHON_FOLDER, "decoders.py"), folder]);
+await (await judge()).script("decoders.py", folder);
 const made = v.parse(Made, await Bun.file(join(folder, "expected.json")).json());
 
 let gpu: Device;

@@ -8,6 +8,9 @@ import { RandloraError } from "../src/files/errors.ts";
 export const PYTHON_FOLDER = join(import.meta.dir, "python");
 const OLDEST = [3, 10] as const;
 
+// Suites run side by side, one a core; torch's threads take more time to wait for each other than small models take to compute.
+process.env["OMP_NUM_THREADS"] ??= "1";
+
 /** The root of what this project keeps between runs, outside the repository. */
 export function cacheFolder(): string {
   return process.env["RANDLORA_CACHE"] ?? join(process.env["XDG_CACHE_HOME"] ?? join(homedir(), ".cache"), "randlora");

@@ -13,7 +13,7 @@ import { recordTraining, type TrainingBatch } from "../src/models/decoder/traini
 import { Run } from "../src/compute/tensor/run.ts";
 import { Tape } from "../src/compute/tensor/tape.ts";
 import { type Tensor, tensorBytes, tensorIn } from "../src/compute/tensor/tensor.ts";
-import { PYTHON_FOLDER, pythonWithPeft, run } from "./environment.ts";
+import { judge } from "./judge.ts";
 import { transpose } from "../src/files/safetensors/transpose.ts";
 import { openTensors } from "./tensors.ts";
 
@@ -30,7 +30,7 @@ const NOT_TRAINED =
 type Sample = v.InferOutput<typeof Made>[string]["samples"][number];
 
 const folder = await mkdtemp(join(tmpdir(), "randlora-gradients-"));
-await run([await pythonWithPeft(), join(PYTHON_FOLDER, "gradients.py"), folder]);
+await (await judge()).script("gradients.py", folder);
 const made = v.parse(Made, await Bun.file(join(folder, "expected.json")).json());
 
 let gpu: Device;

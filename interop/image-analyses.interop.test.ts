@@ -5,7 +5,7 @@ import * as v from "valibot";
 import { openSamples } from "../src/measure/analyze/image-samples.ts";
 import { placesOf, sharesAt } from "../src/measure/analyze/plane/plane.ts";
 import { TemporaryFolder } from "../src/files/testing/folder.ts";
-import { PYTHON_FOLDER, pythonWithPeft, run } from "./environment.ts";
+import { judge } from "./judge.ts";
 import { randlora, ROOT } from "./program.ts";
 
 const TIMEOUT = 300_000;
@@ -48,8 +48,7 @@ beforeAll(async () => {
   const [x, y] = [placesOf([RANGE[0], RANGE[1]], GRID), placesOf([RANGE[2], RANGE[3]], GRID)];
   const points = [[1, 0, 0], [0, 1, 0], [0, 0, 1], ...y.flatMap((down) => x.map((across) => sharesAt(across, down)))];
   const asked = JSON.stringify({ images, classes: CLASSES, points, batch: BATCH });
-  const script = join(PYTHON_FOLDER, "image_analyses.py");
-  const output = await run([await pythonWithPeft(), script, folder.path, asked]);
+  const output = await (await judge()).script("image_analyses.py", folder.path, asked);
   told = v.parse(Told, JSON.parse(output.trim().split("\n").at(-1) ?? ""));
 }, TIMEOUT);
 afterAll(async () => {

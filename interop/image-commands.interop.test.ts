@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { join } from "node:path";
 import * as v from "valibot";
 import { TemporaryFolder } from "../src/files/testing/folder.ts";
-import { PYTHON_FOLDER, pythonWithPeft, run } from "./environment.ts";
+import { judge } from "./judge.ts";
 import { randlora, ROOT } from "./program.ts";
 
 const LABELS = ["cat", "tabby", "owl"];
@@ -23,8 +23,7 @@ const Classified = v.object({
 const folder = await TemporaryFolder.create();
 let told: v.InferOutput<typeof Told>;
 beforeAll(async () => {
-  const script = join(PYTHON_FOLDER, "image_commands.py");
-  const output = await run([await pythonWithPeft(), script, folder.path, LABELS.join(","), ...IMAGES]);
+  const output = await (await judge()).script("image_commands.py", folder.path, LABELS.join(","), ...IMAGES);
   told = v.parse(Told, JSON.parse(output.trim().split("\n").at(-1) ?? ""));
 });
 afterAll(async () => {

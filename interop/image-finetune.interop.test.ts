@@ -3,7 +3,6 @@ import { cp, writeFile } from "node:fs/promises";
 import { extname, join } from "node:path";
 import * as v from "valibot";
 import { TemporaryFolder } from "../src/files/testing/folder.ts";
-import { PYTHON_FOLDER, pythonWithPeft, run } from "./environment.ts";
 import { judge } from "./judge.ts";
 import { randlora, ROOT } from "./program.ts";
 
@@ -48,12 +47,10 @@ const Step = v.object({ loss: v.number(), grad_norm: v.number(), learning_rate: 
 const Evaluation = v.object({ valid_loss: v.number(), valid_accuracy: v.number() });
 
 let folder: TemporaryFolder;
-let python: string;
 beforeAll(async () => {
   folder = await TemporaryFolder.create();
-  python = await pythonWithPeft();
   const any = join(ROOT, "fixtures/images/rgb.png");
-  await run([python, join(PYTHON_FOLDER, "image_commands.py"), folder.path, Object.keys(IMAGES).join(","), any]);
+  await (await judge()).script("image_commands.py", folder.path, Object.keys(IMAGES).join(","), any);
   for (const [split, classes] of [["train", IMAGES] as const, ["valid", VALID] as const]) {
     for (const [name, files] of Object.entries(classes)) {
       for (const [at, file] of files.entries()) {
@@ -131,7 +128,7 @@ test("from image files on, losses, norms and accuracies of a run are those of tr
   }
   const path = folder.at("jobs.json");
   await writeFile(path, JSON.stringify(jobs));
-  const output = await run([python, join(PYTHON_FOLDER, "image_finetune.py"), path]);
+  const output = await (await judge()).script("image_finetune.py", path);
   const told = v.parse(v.record(v.string(), Told), JSON.parse(output.trim().split("\n").at(-1) ?? ""));
   for (const [name, metrics] of lines) {
     const parsed = metrics.map((line): unknown => JSON.parse(line));

@@ -1,5 +1,4 @@
 import { expect, test } from "bun:test";
-import { join } from "node:path";
 import * as v from "valibot";
 import { decodeImage } from "../src/data/images/decode.ts";
 import { normalizationTable, normalizeInto } from "../src/data/images/normalize.ts";
@@ -8,7 +7,7 @@ import { readPreprocessing } from "../src/data/images/preprocessing.ts";
 import { type Filter, resize } from "../src/data/images/resize.ts";
 import { digest } from "../src/data/images/testing/expected.ts";
 import { TemporaryFolder } from "../src/files/testing/folder.ts";
-import { PYTHON_FOLDER, pythonWithPeft, run } from "./environment.ts";
+import { judge } from "./judge.ts";
 
 const FILTERS: readonly Filter[] = ["lanczos", "bilinear", "bicubic", "box"];
 const PROCESSORS = ["clip", "dinov2", "odd", "square"] as const;
@@ -27,8 +26,7 @@ const Images = v.array(
 
 test("images of every kind are Pillow's, resized, prepared and normalized, bit for bit", async () => {
   await using folder = await TemporaryFolder.create();
-  const script = join(PYTHON_FOLDER, "images.py");
-  const told = await run([await pythonWithPeft(), script, folder.path, "3", "200"]);
+  const told = await (await judge()).script("images.py", folder.path, "3", "200");
   const images = v.parse(Images, JSON.parse(told));
   expect(images.length).toBe(200);
   const settings = await Promise.all(PROCESSORS.map((name) => readPreprocessing(folder.at(name))));

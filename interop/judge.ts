@@ -73,8 +73,6 @@ export class Judge {
         HF_HUB_OFFLINE: "1",
         HF_HUB_DISABLE_PROGRESS_BARS: "1",
         PYTHONDONTWRITEBYTECODE: "1",
-        // torch's threads spin while they wait for each other: on a busy machine a step takes fifty times as long.
-        OMP_WAIT_POLICY: "PASSIVE",
       },
     });
     this.#child.unref();
@@ -90,6 +88,11 @@ export class Judge {
   /** The folder for everything temporary; it goes away with the process. */
   work(): Promise<string> {
     return this.#ask(v.string(), "work", {});
+  }
+
+  /** Runs a script of python/ in the judge's process. @returns what it prints */
+  script(name: string, ...args: string[]): Promise<string> {
+    return this.#ask(v.string(), "script", { name, args });
   }
 
   /** Names of all cases on tiny models. */

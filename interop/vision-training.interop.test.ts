@@ -3,6 +3,8 @@ import { mkdir, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import * as v from "valibot";
+import type { Device } from "../src/compute/device/device.ts";
+import { openTestDevice } from "../src/compute/device/testing/open.ts";
 import { Gpu } from "../src/compute/gpu/gpu.ts";
 import { Engine } from "../src/train/loop/engine.ts";
 import { resolveSettings } from "../src/train/settings/resolve-settings.ts";
@@ -10,7 +12,7 @@ import { ImageSource } from "../src/train/images/source.ts";
 import type { ImageTask } from "../src/train/images/task.ts";
 import type { Size } from "../src/models/vision/patches.ts";
 import type { ImageBatch } from "../src/train/images/batch.ts";
-import { PYTHON_FOLDER, pythonWithPeft, run } from "./environment.ts";
+import { judge } from "./judge.ts";
 import { merge } from "./program.ts";
 import { openTensors } from "./tensors.ts";
 import { passed } from "./verified.ts";
@@ -37,6 +39,8 @@ interface Case {
   readonly targets?: string | readonly string[];
   readonly sparsity?: "sparse" | "very-sparse";
   readonly checkpointing?: boolean;
+  /** On a GPU, software or not; the others are on the device of tests. */
+  readonly onGpu?: boolean;
   /** Pixels from the top that images are cut to: their positions are then interpolated. */
   readonly height?: number;
 }
@@ -51,7 +55,7 @@ const CASES: Readonly<Record<string, Case>> = {
     sparsity: "sparse",
     checkpointing: true,
   },
-  "dinov2, linear head, lora": { base: "dinov2", method: "lora", task: LINEAR, targets: "all-linear" },
+  "dinov2, linear head, lora": { base: "dinov2", method: "lora", task: LINEAR, targets: "all-linear", onGpu: true },
   "clip, linear head, dense": { base: "clip", method: "randlora", task: LINEAR, targets: ["q_proj", "v_proj"] },
   "clip, zero-shot head, dense": {
     base: "clip",
@@ -71,6 +75,7 @@ const CASES: Readonly<Record<string, Case>> = {
     task: { kind: "contrastive", loss: "clip", texts: TEXTS, towers: "both" },
     targets: ["q_proj", "v_proj", "fc1", "text_projection"],
     sparsity: "sparse",
+    onGpu: true,
   },
   "clip, contrastive, lora, checkpoints": {
     base: "clip",
@@ -124,15 +129,15 @@ const Theirs = v.record(
 );
 
 const folder = await mkdtemp(join(tmpdir(), "randlora-vision-training-"));
-const SCRIPT = [await pythonWithPeft(), join(PYTHON_FOLDER, "vision_training.py")];
-await run([...SCRIPT, "make", folder]);
+const python = await judge();
+await python.script("vision_training.py", "make", folder);
 
-let gpu: Gpu;
+let devices: { readonly gpu: Device; readonly cpu: Device };
 beforeAll(async () => {
-  gpu = await Gpu.open();
+  devices = { gpu: await Gpu.open(), cpu: await openTestDevice() };
 });
 afterAll(async () => {
-  gpu.close();
+  for (const device of Object.values(devices)) device.close();
   await rm(folder, { recursive: true });
 });
 
@@ -172,7 +177,7 @@ interface Ours {
 }
 
 async function train(
-  { base, method, task, targets = [], sparsity, checkpointing = false, height }: Case,
+  { base, method, task, targets = [], sparsity, checkpointing = false, height, onGpu }: Case,
   place: string,
 ): Promise<Ours> {
   const adapter = { rank: 5, alpha: 20, targets: typeof targets === "string" ? targets : [...targets] };
@@ -182,13 +187,14 @@ async function train(
   const location = { folder: join(folder, base), weights: undefined };
   const { size, of } = batches(base, height);
   await using source = await ImageSource.open(settings, location, { task, size });
-  const { staging } = gpu;
+  const device = onGpu === true ? devices.gpu : devices.cpu;
+  const { staging } = device;
   const tokens = BATCH * 17;
   const choices = { staging, tokens, microBatches: 1, budget: 2 ** 30, choices: undefined };
-  using model = await source.place(gpu, choices);
+  using model = await source.place(device, choices);
   await model.fill();
   const optimizer = { betas: [0.9, 0.999], eps: 1e-8, weightDecay: DECAY, gradClip: 0 } as const;
-  using engine = new Engine(gpu, model, { optimizer, checkpointing, staging });
+  using engine = new Engine(device, model, { optimizer, checkpointing, staging });
   await engine.begin();
   await save(model, join(place, "start"));
   const step = (index: number) => {
@@ -299,7 +305,7 @@ test("20 steps are those of PEFT and torch; what is written is loaded by PEFT, a
   }
   const file = join(folder, "jobs.json");
   await Bun.write(file, JSON.stringify(jobs));
-  const theirs = v.parse(Theirs, JSON.parse(await run([...SCRIPT, "train", file])));
+  const theirs = v.parse(Theirs, JSON.parse(await python.script("vision_training.py", "train", file)));
   for (const [name, { losses, norms, end }] of ours) {
     const wanted = theirs[name];
     if (wanted === undefined) throw new Error(`no answer for ${name}`);
@@ -320,5 +326,5 @@ test("20 steps are those of PEFT and torch; what is written is loaded by PEFT, a
     const isWhole = CASES[name]?.method === "full";
     await passed(join(folder, CASES[name]?.base ?? ""), isWhole ? ["training"] : ["training", "merge"]);
   }
-  expect(gpu.memory.liveBytes).toBe(0);
+  for (const { memory } of Object.values(devices)) expect(memory.liveBytes).toBe(0);
 }, 600_000);

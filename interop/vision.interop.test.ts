@@ -13,7 +13,7 @@ import { Run } from "../src/compute/tensor/run.ts";
 import { readRows } from "../src/compute/tensor/read-rows.ts";
 import type { Tensor } from "../src/compute/tensor/tensor.ts";
 import { loadTokenizer } from "../src/data/text/load-tokenizer.ts";
-import { PYTHON_FOLDER, pythonWithPeft, run } from "./environment.ts";
+import { judge } from "./judge.ts";
 import { openTensors } from "./tensors.ts";
 import { passed } from "./verified.ts";
 
@@ -23,7 +23,7 @@ const Cases = v.record(
 );
 
 const folder = await mkdtemp(join(tmpdir(), "randlora-vision-"));
-await run([await pythonWithPeft(), join(PYTHON_FOLDER, "vision.py"), folder]);
+await (await judge()).script("vision.py", folder);
 const cases = v.parse(Cases, await Bun.file(join(folder, "cases.json")).json());
 
 let gpu: Gpu;

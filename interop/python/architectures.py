@@ -13,10 +13,8 @@ from experts import apart, joined
 from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import load_file, save_file
 
-NEW_TOKENS = 64
-"""Tokens that are decoded greedily."""
-LENGTHS = {"short": 7, "long": 75}
-"""Tokens of the prompts: the long one goes beyond every window."""
+LENGTHS = {"short": (7, 64), "long": (75, 8)}
+"""Tokens of the prompts, and of what is decoded greedily: the long one goes beyond every window, and the other comes there."""
 
 
 def architecture_rows() -> list[str]:
@@ -24,18 +22,20 @@ def architecture_rows() -> list[str]:
 
 
 def make_architecture(name: str, out: str) -> dict[str, Any]:
-    """Write the model of a row to the folder `out`. Its prompts, and 64 tokens after each; the logits of all positions go to
+    """Write the model of a row to the folder `out`. Its prompts, and the tokens after each; the logits of all positions go to
     OUT/expected.safetensors by the prompts' names."""
     generator = torch.Generator().manual_seed(len(name))
     model = of_config(row_config(name))
     randomise(model, generator)
     model.save_pretrained(out)
     prompts, logits = {}, {}
-    for prompt, length in LENGTHS.items():
+    for prompt, (length, count) in LENGTHS.items():
         ids = torch.randint(2, 512, (1, length), generator=generator)
+        # RoPE that follows the length keeps what it came to.
+        loaded = eager(out)
         with torch.no_grad():
-            logits[prompt] = eager(out)(ids).logits[0].contiguous()
-            made = eager(out).generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=NEW_TOKENS, do_sample=False)
+            logits[prompt] = loaded(ids).logits[0].contiguous()
+            made = loaded.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=count, do_sample=False)
         prompts[prompt] = {"ids": ids[0].tolist(), "greedy": made[0, length:].tolist()}
     save_file(logits, f"{out}/expected.safetensors")
     return prompts

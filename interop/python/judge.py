@@ -3,12 +3,15 @@ stdin closes. One process for a whole test run: importing torch and PEFT takes l
 
 from __future__ import annotations
 
+import io
 import json
 import os
+import runpy
 import sys
 import tempfile
 import traceback
 import warnings
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +34,15 @@ from peft.tuners.randlora.layer import RandLoraLayer
 from safetensors.torch import load_file, save_file
 from training import initial_magnitudes, last_logits, learning_rates, tiny_model, train, valid_loss
 from training_data import chat_samples
+
+
+def script(name: str, args: list[str]) -> str:
+    """Run a script of this folder, for which torch is imported already. @returns what it prints"""
+    torch.manual_seed(0)
+    sys.argv = [name, *args]
+    with redirect_stdout(io.StringIO()) as printed:
+        runpy.run_path(str(Path(__file__).with_name(name)), run_name="__main__")
+    return printed.getvalue()
 
 
 def cases() -> list[str]:
@@ -157,12 +169,12 @@ def without_projections(adapter: str, out: str) -> None:
 
 
 def main() -> None:
-    torch.set_num_threads(min(2, os.cpu_count() or 1))
     replies = os.fdopen(os.dup(sys.stdout.fileno()), "w")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # whatever a library prints must not reach the answers
     with tempfile.TemporaryDirectory(prefix="randlora-interop-") as work:
         methods = {
             "work": lambda: work,
+            "script": script,
             "cases": cases,
             "case": lambda name: make_case(name, Path(work)),
             "real_case": lambda name, base, dtype: make_real_case(name, Path(base), dtype, Path(work)),
