@@ -12,8 +12,15 @@ import { merge, ROOT } from "./program.ts";
 /** Of both models, and of the sum of a sample's log-likelihoods. */
 const CONTEXT = 512;
 const WITHIN = 1e-3;
-/** Each run of lm_eval takes some 10 seconds to import its packages, on a busy machine a minute. */
 const TIMEOUT = 600_000;
+/** One process for all evaluations: importing lm_eval's packages takes longer than most of them. */
+const LM_EVAL = `
+import json, sys
+from lm_eval.__main__ import cli_evaluate
+for args in json.load(open(sys.argv[1])):
+    sys.argv = ["lm_eval", *args]
+    cli_evaluate()
+`;
 
 /** A question as the embedded model has it, in whose tokenizer the marks are special tokens. */
 const ASKED = "<|im_start|>user\nWho is Otto?<|im_end|>\n<|im_start|>assistant\n";
@@ -80,8 +87,11 @@ interface Told {
   readonly samples: ReadonlyMap<string, readonly v.InferOutput<typeof Sample>[]>;
 }
 
+const MODELS = [
+  ["an adapter of the storyteller", STORIES, "pirate"],
+  ["the embedded model", EMBEDDED_MODEL, undefined],
+] as const;
 const folder = await TemporaryFolder.create();
-let adapter: string;
 beforeAll(async () => {
   for (const { docs, ...task } of TASKS) {
     const test = folder.at(`${task.task}.jsonl`);
@@ -91,8 +101,41 @@ beforeAll(async () => {
     await Bun.write(folder.at("tasks", `${task.task}.yaml`), JSON.stringify({ ...task, ...data }));
   }
   const modules = { "model.layers.0.self_attn.q_proj": [64, 64], "model.layers.4.mlp.down_proj": [64, 172] } as const;
-  adapter = await writeAdapter(folder.at("adapter"), { r: 4, alpha: 20, seed: 3, size: 0.05, modules });
-});
+  const adapter = await writeAdapter(folder.at("adapter"), { r: 4, alpha: 20, seed: 3, size: 0.05, modules });
+  const runs: string[][] = [];
+  await using ends = new AsyncDisposableStack();
+  for (const [, model, name] of MODELS) {
+    const adapters = name === undefined ? [] : ["--adapter", `${name}=${adapter}`];
+    const environment = { cwd: folder.path, env: { RANDLORA_DEVICE: process.env["RANDLORA_DEVICE"] ?? "" } };
+    const serving = ends.use(new ServingProcess([model, ...adapters, "--kv-type", "f32"], environment));
+    const served = servedName(model, name);
+    const values = {
+      arc_easy: NAMES.join(","),
+      pirate: served,
+      "http://127.0.0.1:8080": await serving.address,
+      MODEL: model,
+      "max_length=2048": `max_length=${CONTEXT}`,
+    };
+    const merged = name === undefined ? model : folder.at("merged");
+    if (name !== undefined) await merge([model, adapter, "--out", merged]);
+    // Of the context, local-completions leaves one token to what is written and one to what is before a text.
+    const theirs = `pretrained=${merged},dtype=float32,max_length=${CONTEXT - 2}`;
+    const args = ["--model", "hf", "--device", "cpu", "--model_args", theirs, "--tasks", NAMES.join(",")];
+    const kept = (out: string) => [
+      "--include_path",
+      folder.at("tasks"),
+      "--log_samples",
+      "--output_path",
+      folder.at(out),
+    ];
+    runs.push([...(await guideCommand(values)), ...kept(`${served}-served`)]);
+    runs.push([...args, ...kept(`${served}-transformers`)]);
+  }
+  await Bun.write(folder.at("runs.json"), JSON.stringify(runs));
+  // No network.
+  const env = { ...process.env, HF_HUB_OFFLINE: "1", HF_DATASETS_OFFLINE: "1", HF_HOME: folder.at("hf") };
+  await run([await pythonWithPeft(), "-c", LM_EVAL, folder.at("runs.json")], { cwd: folder.path, env });
+}, TIMEOUT);
 afterAll(async () => {
   await folder[Symbol.asyncDispose]();
 });
@@ -109,11 +152,10 @@ async function guideCommand(values: Readonly<Record<string, string>>): Promise<s
   );
 }
 
-/** Runs lm_eval with no network. @param out a new folder of what it writes */
-async function evaluate(args: readonly string[], out: string): Promise<Told> {
-  const ours = ["--include_path", folder.at("tasks"), "--log_samples", "--output_path", out];
-  const env = { ...process.env, HF_HUB_OFFLINE: "1", HF_DATASETS_OFFLINE: "1", HF_HOME: folder.at("hf") };
-  await run([await pythonWithPeft(), "-m", "lm_eval", ...args, ...ours], { cwd: folder.path, env });
+const servedName = (model: string, adapter: string | undefined) => adapter ?? basename(model);
+
+/** What a run of lm_eval wrote into a folder. */
+async function told(out: string): Promise<Told> {
   const one = async (pattern: string): Promise<string> => {
     const found = await Array.fromAsync(new Bun.Glob(`*/${pattern}`).scan(out));
     expect(found).toHaveLength(1);
@@ -135,35 +177,14 @@ function expectAlike(found: unknown, wanted: unknown, where: string): void {
   } else expect(Math.abs(ours - theirs), where).toBeLessThan(WITHIN * Math.max(1, Math.abs(theirs) / 1000));
 }
 
-test.each([
-  ["an adapter of the storyteller", STORIES, "pirate"],
-  ["the embedded model", EMBEDDED_MODEL, undefined],
-])(
+test.each(MODELS)(
   "lm_eval says of %s, asked as docs/guide/evaluate.md shows, what it says with transformers",
   async (_, model, name) => {
-    const adapters = name === undefined ? [] : ["--adapter", `${name}=${adapter}`];
-    await using serving = new ServingProcess([model, ...adapters, "--kv-type", "f32"], {
-      cwd: folder.path,
-      env: { RANDLORA_DEVICE: process.env["RANDLORA_DEVICE"] ?? "" },
-    });
-    const served = name ?? basename(model);
-    const values = {
-      arc_easy: NAMES.join(","),
-      pirate: served,
-      "http://127.0.0.1:8080": await serving.address,
-      MODEL: model,
-      "max_length=2048": `max_length=${CONTEXT}`,
-    };
-    const found = await evaluate(await guideCommand(values), folder.at(`${served}-served`));
-    expect(await serving.end("SIGTERM")).toBe(143);
-
-    const merged = name === undefined ? model : folder.at("merged");
-    if (name !== undefined) await merge([model, adapter, "--out", merged]);
-    // Of the context, local-completions leaves one token to what is written and one to what is before a text.
-    const theirs = `pretrained=${merged},dtype=float32,max_length=${CONTEXT - 2}`;
-    const args = ["--model", "hf", "--device", "cpu", "--model_args", theirs, "--tasks", NAMES.join(",")];
-    const wanted = await evaluate(args, folder.at(`${served}-transformers`));
-
+    const served = servedName(model, name);
+    const [found, wanted] = await Promise.all(
+      ["served", "transformers"].map((by) => told(folder.at(`${served}-${by}`))),
+    );
+    if (found === undefined || wanted === undefined) throw new RangeError();
     expect(Object.keys(found.results).toSorted()).toEqual(NAMES);
     for (const [task, metrics] of Object.entries(wanted.results)) {
       for (const [metric, value] of Object.entries(metrics)) {
