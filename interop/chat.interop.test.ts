@@ -7,6 +7,9 @@ import * as v from "valibot";
 import { LanguageModel } from "../src/chat/language-model.ts";
 import { DEFAULT_SAMPLING } from "../src/chat/generation/sampling.ts";
 import { Session } from "../src/chat/session.ts";
+import { loadChatTemplate } from "../src/data/text/chat-template.ts";
+import { loadTokenizer } from "../src/data/text/load-tokenizer.ts";
+import { readStopIds } from "../src/data/text/stop.ts";
 import { writeAdapter } from "../src/adapters/merge/testing/models.ts";
 import { answersOf, type ChatAnswer } from "./answers.ts";
 import { smollm2 } from "./models.ts";
@@ -20,7 +23,7 @@ const ChatReport = v.object({
 });
 
 const model = await smollm2();
-const { chats } = await answersOf(model);
+const { texts, chats } = await answersOf(model);
 /** transformers' text is 64 tokens long and has the token that ended it; its keys and values are in f32. */
 const GREEDY = { temperature: "0", "max-tokens": "64", "kv-type": "f32" };
 const END = 2;
@@ -42,6 +45,23 @@ function reportOf({ ids, greedy_ids: greedy, greedy_text: text }: ChatAnswer) {
   const finish_reason = ended ? "stop" : "length";
   return { text, tokens: ended ? greedy.slice(0, -1) : greedy, prompt_tokens: ids.length, finish_reason };
 }
+
+test("the 135M model's prompts and ids are transformers'", async () => {
+  const tokenizer = await loadTokenizer(model);
+  const template = await loadChatTemplate(model);
+  expect(chats).not.toBeEmpty();
+  for (const { text, ids, greedy_ids, greedy_text } of texts) {
+    expect(tokenizer.encode(text)).toEqual(ids);
+    expect(tokenizer.decode(greedy_ids, { skipSpecial: true })).toBe(greedy_text);
+  }
+  for (const { messages, prompt, ids, greedy_ids, greedy_text } of chats) {
+    const rendered = template?.render({ messages, addGenerationPrompt: true }).text ?? "";
+    expect(rendered).toBe(prompt);
+    expect(tokenizer.encode(rendered, { special: false })).toEqual(ids);
+    expect(tokenizer.decode(greedy_ids, { skipSpecial: true })).toBe(greedy_text);
+  }
+  expect([...(await readStopIds(model, tokenizer, template))]).toEqual([2]);
+});
 
 describe("greedy answers are transformers', token for token", () => {
   test("one question, with and without a system message", async () => {

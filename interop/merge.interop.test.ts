@@ -38,15 +38,16 @@ describe.each(names)("%s", (name) => {
   const merged = once(async () => {
     const of = await python.case(name);
     const out = join(of.folder, "ours");
-    return { of, out, report: await merge([...mergeArguments(of, out), "--verify"]) };
+    const report = await merge([...mergeArguments(of, out), "--verify"]);
+    return { of, out, report, far: await python.logits(out, join(of.folder, "logits.safetensors")) };
   });
 
   test("adapted weights are W + ΔW, rounded once", async () => {
-    const { of, out, report } = await merged();
+    const { of, out, report, far } = await merged();
     const ours = compareWithExact(of, out);
     const theirs = compareWithExact(of, join(of.folder, "peft"));
     const once = compareWithExact(of, join(of.folder, of.once));
-    rows.push(await row(of, out, ours, theirs));
+    rows.push(row(of, far, ours, theirs));
 
     expect(ours.beyond).toEqual([]);
     if (of.dtype !== "f32") {
@@ -78,10 +79,9 @@ describe.each(names)("%s", (name) => {
   });
 
   test("transformers loads it and computes what the exact weights give", async () => {
-    const { of, out } = await merged();
+    const { of, out, far } = await merged();
     const config: Record<string, unknown> = JSON.parse(await readFile(join(out, "config.json"), "utf8"));
     if (of.unties) expect(config["tie_word_embeddings"]).toBe(false);
-    const far = await python.logits(out, join(of.folder, "logits.safetensors"));
     expect(far.ours_exact).toBeLessThan(OUTPUTS_WITHIN[of.dtype]);
     // PEFT rounds to the base's dtype, whatever was asked for.
     const within = Math.max(OUTPUTS_WITHIN[of.dtype], OUTPUTS_WITHIN[of.base_dtype]);
@@ -127,8 +127,8 @@ function onceShare(of: Case): number {
   return of.dtype === "f32" || of.out_dtype !== null ? 1 : 1e-3;
 }
 
-async function row(of: Case, out: string, ours: Comparison, theirs: Comparison): Promise<string[]> {
-  const far = await python.logits(out, join(of.folder, "logits.safetensors"));
+type Far = Awaited<ReturnType<typeof python.logits>>;
+function row(of: Case, far: Far, ours: Comparison, theirs: Comparison): string[] {
   return [
     of.name,
     String(ours.weights),

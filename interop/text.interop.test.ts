@@ -2,11 +2,8 @@ import { beforeAll, describe, expect, test } from "bun:test";
 import { join } from "node:path";
 import * as v from "valibot";
 import { STORIES } from "../fixtures/stories/storyteller.ts";
-import { loadChatTemplate } from "../src/data/text/chat-template.ts";
-import { readStopIds } from "../src/data/text/stop.ts";
 import { loadTokenizer } from "../src/data/text/load-tokenizer.ts";
 import type { Tokenizer } from "../src/data/text/tokenizer.ts";
-import { answersOf } from "./answers.ts";
 import { pythonWithPeft } from "./environment.ts";
 import { EMBEDDED_MODEL, smollm2 } from "./models.ts";
 import { ROOT } from "./program.ts";
@@ -82,23 +79,4 @@ describe.each([
 
 test("the 135M model has the weights that everything was measured with", async () => {
   expect(await checkWeights(await smollm2())).toBeUndefined();
-});
-
-test("the 135M model's prompts and ids are transformers'", async () => {
-  const folder = await smollm2();
-  const tokenizer = await loadTokenizer(folder);
-  const template = await loadChatTemplate(folder);
-  const { texts, chats } = await answersOf(folder);
-  expect(chats).not.toBeEmpty();
-  for (const { text, ids, greedy_ids, greedy_text } of texts) {
-    expect(tokenizer.encode(text)).toEqual(ids);
-    expect(tokenizer.decode(greedy_ids, { skipSpecial: true })).toBe(greedy_text);
-  }
-  for (const { messages, prompt, ids, greedy_ids, greedy_text } of chats) {
-    const rendered = template?.render({ messages, addGenerationPrompt: true }).text ?? "";
-    expect(rendered).toBe(prompt);
-    expect(tokenizer.encode(rendered, { special: false })).toEqual(ids);
-    expect(tokenizer.decode(greedy_ids, { skipSpecial: true })).toBe(greedy_text);
-  }
-  expect([...(await readStopIds(folder, tokenizer, template))]).toEqual([2]);
 });
