@@ -30,12 +30,14 @@ export const COMPUTING = ["src/compute/gpu", "src/compute/tensor", ...ON_CPU];
 /** A run of training that is taken up again. */
 const RESUMED = "src/train/loop/lora.test.ts";
 
-/** Runs tests on a GPU; `args` are paths and options of `bun test`, `env` says by which driver. */
-export const testOnGpu = (args: readonly string[], env: NodeJS.ProcessEnv = {}): Promise<number> =>
-  runTests(args, { ...env, RANDLORA_TEST_DEVICE: "gpu" });
+/** Tests that choose no device run on a GPU. */
+export const ON_GPU = { RANDLORA_TEST_DEVICE: "gpu" };
 
 if (import.meta.main) {
   const paths = process.argv.slice(2);
   const options = ["--parallel", "--no-isolate", "--timeout", "120000"];
-  process.exitCode = await testOnGpu([...options, ...(paths.length > 0 ? paths : [...KERNELS, ...ON_CPU, RESUMED])]);
+  process.exitCode = await runTests(
+    [...options, ...(paths.length > 0 ? paths : [...KERNELS, ...ON_CPU, RESUMED])],
+    ON_GPU,
+  );
 }

@@ -5,21 +5,28 @@
  */
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { KERNELS, testOnGpu } from "./gpu-tests.ts";
+import { KERNELS, ON_GPU } from "./gpu-tests.ts";
+import { runBoth, runTests } from "./tests.ts";
 
 const ICD = "vk_swiftshader_icd.json";
 /** Where distributions put Chromium. */
 const FOLDERS = ["/usr/lib/chromium", "/usr/lib/chromium-browser", "/usr/lib64/chromium-browser", "/opt/google/chrome"];
 /** Cases of ops and families reach every kernel: models and adapters on a driver that is six times as slow show no more of it. */
 const TESTS = [...KERNELS, "src/compute/gpu/families/"];
+/** Half of the time. */
+const OPS = "src/compute/tensor/ops/ops.test.ts";
 
 const driver = FOLDERS.map((folder) => join(folder, ICD)).find(existsSync);
 if (driver === undefined) {
   process.stderr.write(`error: no Chromium with ${ICD} in ${FOLDERS.join(", ")}\nhint: apt-get install chromium\n`);
   process.exitCode = 1;
 } else {
-  const paths = process.argv.length > 2 ? process.argv.slice(2) : TESTS;
-  process.exitCode = await testOnGpu(["--parallel", "--no-isolate", "--timeout", "400000", ...paths], {
-    VK_DRIVER_FILES: driver,
-  });
+  const options = ["--no-isolate", "--timeout", "400000"];
+  const env = { ...ON_GPU, VK_DRIVER_FILES: driver };
+  const asked = process.argv.slice(2);
+  const others = [...options, `--path-ignore-patterns=${OPS}`, ...TESTS];
+  process.exitCode =
+    asked.length > 0
+      ? await runTests(["--parallel", ...options, ...asked], env)
+      : await runBoth([[...options, OPS], others], env);
 }

@@ -13,14 +13,25 @@ const SLOW = "**/*.slow.test.ts";
  */
 export const SETTINGS = { BUN_JSC_maxNumWasmFastMemories: "1000" };
 
-/** Runs `bun test` and returns its exit status; `args` are paths and options, `env` is added to the environment. */
-export async function runTests(args: readonly string[], env: NodeJS.ProcessEnv = {}): Promise<number> {
-  const tests = Bun.spawn([process.execPath, "test", ...args], {
+const start = (args: readonly string[], env: NodeJS.ProcessEnv, output: "inherit" | "pipe") =>
+  Bun.spawn([process.execPath, "test", ...args], {
     cwd: ROOT,
     env: { ...process.env, ...SETTINGS, ...env },
-    stdio: ["ignore", "inherit", "inherit"],
+    stdio: ["ignore", output, output],
   });
-  return await tests.exited;
+
+/** Runs `bun test` and returns its exit status; `args` are paths and options, `env` is added to the environment. */
+export async function runTests(args: readonly string[], env: NodeJS.ProcessEnv = {}): Promise<number> {
+  return await start(args, env, "inherit").exited;
+}
+
+/** Two runs side by side, where `--parallel` would leave the longest file for the end. What the second prints follows the first. */
+export async function runBoth(runs: readonly [string[], string[]], env: NodeJS.ProcessEnv): Promise<number> {
+  const [first, second] = [start(runs[0], env, "inherit"), start(runs[1], env, "pipe")];
+  const printed = [second.stdout, second.stderr].map((stream) => new Response(stream).text());
+  const statuses = await Promise.all([first.exited, second.exited]);
+  for (const text of await Promise.all(printed)) process.stdout.write(text);
+  return Math.max(...statuses);
 }
 
 /** The files that `npm test` leaves out. */
