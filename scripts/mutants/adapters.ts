@@ -99,6 +99,13 @@ export const ADAPTERS: MutationsByFile = {
   "src/adapters/merge/ordered.ts": [
     ["this.#bytes -= first.bytes;", "", "bytes of finished steps are never given back"],
   ],
+  "src/adapters/merge/tensor-stream.ts": [
+    [
+      "await Promise.allSettled(stream.#uploads);",
+      "",
+      "a failed merge leaves ΔW on its way to a device that is given back",
+    ],
+  ],
   "src/adapters/merge/to-files/verify.ts": [
     [
       "Math.floor(Math.log2(Math.abs(value)))",
