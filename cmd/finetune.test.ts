@@ -139,7 +139,11 @@ describe("--dry-run", () => {
     expect(run.stdout).toMatch(/⟦.*he said.*⟧/);
     expect(run.stdout).toContain("data.jsonl: 10 of 10 samples were cut to the maximum length");
     expect(run.stdout).toMatch(/model\.layers\.\*\.self_attn\.q_proj +5 +64 × 64/);
+    expect(run.stdout).toMatch(/method +randlora, rank 32, learning rate 0\.0001\n/);
     expect(run.stdout).toMatch(/device memory +about [\d.]+ MB/);
+    expect(run.stdout).toMatch(/disk +about [\d.]+ [kM]B/);
+    const refused = await finetune(STORIES, "--data", "data.jsonl", "--memory", "1MB", "--dry-run");
+    expect([refused.status, refused.stderr]).toEqual([1, expect.stringContaining("and --memory allows 1 MB")]);
     expect(existsSync(place.at("dry"))).toBe(false);
   });
 
@@ -164,6 +168,7 @@ describe("--dry-run", () => {
       cut_samples: 0,
       dropped_samples: 0,
       estimated_gpu_bytes: expect.any(Number),
+      estimated_disk_bytes: expect.any(Number),
     });
   });
 });

@@ -12,4 +12,6 @@ test("what has no room on the disk is refused by its name, before it is written"
 test("a disk says what it has free", async () => {
   await requireSpace(`${import.meta.dir}/x`, 1);
   await expect(requireSpace(`${import.meta.dir}/x`, 1e18)).rejects.toThrow("MB free");
+  // Of a folder that is yet to be made.
+  await expect(requireSpace(`${import.meta.dir}/no/such/x`, 1e18)).rejects.toThrow("MB free");
 });

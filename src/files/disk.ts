@@ -1,4 +1,4 @@
-import { type BigIntStats } from "node:fs";
+import { type BigIntStats, existsSync } from "node:fs";
 import { lstat, open, readdir, rm, statfs } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { RandloraError } from "./errors.ts";
@@ -29,6 +29,8 @@ export async function requireSpace(path: string, needed: number, free = freeByte
 }
 
 async function freeBytes(folder: string): Promise<number | undefined> {
+  // A folder that is yet to be made lies where the nearest one above it does.
+  if (!existsSync(folder) && dirname(folder) !== folder) return await freeBytes(dirname(folder));
   const { blocks, bavail, bsize } = await statfs(folder).catch(() => ({ blocks: 0, bavail: 0, bsize: 0 }));
   return blocks === 0 ? undefined : bavail * bsize;
 }

@@ -146,7 +146,7 @@ async function proceed<Batch>(
   if (began !== undefined) refuseShorter(began.recorded, settings, subject);
   if (options.dryRun) {
     if (processes.rank > 0) return undefined;
-    loaded.show(await estimateRun({ settings: local, location, subject, device: context.device }));
+    loaded.show(await estimateRun({ settings: local, location, subject, device: context.device }, options.out));
     return undefined;
   }
   if (began !== undefined) {

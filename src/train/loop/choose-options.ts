@@ -9,7 +9,7 @@ import { machineMemory } from "../../compute/device/machine-memory.ts";
 import type { MethodSummary, PlaceOptions } from "../../adapters/method/training.ts";
 import type { SavedState } from "../../models/folder/run-states.ts";
 import type { TrainSettings } from "../settings/settings.ts";
-import type { RunPlan, TrainingSource } from "../model/subject.ts";
+import type { RunPlan, TrainedModel, TrainingSource } from "../model/subject.ts";
 
 /** WebGPU does not tell how much memory a GPU has: what is spent beyond need is modest. */
 const REAL_GPU_BUDGET = 4 * 2 ** 30;
@@ -19,6 +19,8 @@ export interface Chosen {
   readonly options: EngineOptions;
   readonly place: PlaceOptions;
   readonly bytes: number;
+  /** What its states and folders take on the disk while one is saved, bases aside. */
+  readonly diskBytes: number;
   readonly summary: MethodSummary;
   /** How the same is done with less memory, which takes more time; undefined where nothing is left to spare. */
   cheaper(): Promise<{ readonly chosen: Chosen; readonly how: string } | undefined>;
@@ -72,7 +74,7 @@ export async function chooseOptions<Batch>(
     const counting = gpu.counting();
     const model = await source.place(counting, { ...wanted, budget });
     const bytes = await estimateBytes(counting, model, options, steps, validation);
-    const { summary, method } = model;
+    const { summary, method, result } = model;
     const { choices } = method;
     const cheaper = async () => {
       for (const { how, keepsProducts } of SAVINGS) {
@@ -82,7 +84,8 @@ export async function chooseOptions<Batch>(
       return undefined;
     };
     // What was chosen for the estimate is what will run.
-    return { options, place: { ...wanted, budget, choices }, bytes, summary, cheaper };
+    const diskBytes = savedBytes(source, summary, result, validation !== undefined);
+    return { options, place: { ...wanted, budget, choices }, bytes, diskBytes, summary, cheaper };
   };
   let chosen = await attempt(kernels?.checkpointing === true || checkpointActivations, wanted.budget);
   while (chosen.bytes > free) {
@@ -93,6 +96,17 @@ export async function chooseOptions<Batch>(
     ({ chosen } = less);
   }
   return chosen;
+}
+
+/** States of parameters and their two moments, one more than are kept, and folders: the newest and the best, each with the one before it. */
+function savedBytes<Batch>(
+  { settings, bytes }: TrainingSource<Batch>,
+  { trainableParameters }: MethodSummary,
+  result: TrainedModel<Batch>["result"],
+  hasBest: boolean,
+): number {
+  const folder = result === "model" ? bytes : 4 * trainableParameters;
+  return (settings.keep + 1) * 12 * trainableParameters + (hasBest ? 4 : 2) * folder;
 }
 
 /** Most micro-batches whose gradients are added up before others' are. */

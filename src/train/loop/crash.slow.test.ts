@@ -49,18 +49,42 @@ test.skipIf(unshare === undefined)(
   "a full disk ends the run with an error; what was saved before is resumed from elsewhere",
   async () => {
     const { folder, script, data, whole } = runs;
+    // Before the run, or once it has saved.
     const shell = `mount -t tmpfs -o size=1m tmpfs "$1" && mkdir "$1/run" || exit 9
-      head -c "$5" /dev/zero > "$1/filler"
-      "$2" "$3" "$1/run" "$4"; status=$?
-      cp -r "$1/run" "$6"; exit $status`;
+      fill() { head -c "$5" /dev/zero > "$1/filler"; }
+      [ "$7" = saved ] || fill "$@"
+      { "$2" "$3" "$1/run" "$4"; echo $? > "$1.status"; } |
+        while read -r line; do [ "$line" != "$7 0" ] || fill "$@"; echo "$line"; done
+      cp -r "$1/run" "$6"; exit $(cat "$1.status")`;
+    const filled = async (name: string, filler: string, when: string) => {
+      const disk = folder.at(`disk-${name}`);
+      await mkdir(disk);
+      const command = [
+        ...(unshare ?? []),
+        "sh",
+        "-c",
+        shell,
+        "sh",
+        disk,
+        ...script,
+        data,
+        filler,
+        folder.at(name),
+        when,
+      ];
+      const { status, stdout } = await runToEnd(command);
+      return { status, lines: stdout.trim().split("\n") };
+    };
+    const full = await filled("full", "1000000", "before");
+    expect(full).toEqual({
+      status: 1,
+      lines: [expect.stringMatching(/^file: .*state: it takes .* MB, and the disk has/)],
+    });
     let failed = 0;
     // Room for one state but not for a second beside it; room for a state, but not for all that is made from it.
     for (const filler of ["850000", "900000"]) {
-      const [disk, out] = [folder.at(`disk-${filler}`), folder.at(`rescued-${filler}`)];
-      await mkdir(disk);
-      const command = [...(unshare ?? []), "sh", "-c", shell, "sh", disk, ...script, data, filler, out];
-      const { status, stdout } = await runToEnd(command);
-      const lines = stdout.trim().split("\n");
+      const out = folder.at(`rescued-${filler}`);
+      const { status, lines } = await filled(`rescued-${filler}`, filler, "saved");
       if (lines.at(-1) === "finished") continue; // a file system that stores less than it is given
       failed++;
       expect(status).toBe(1);

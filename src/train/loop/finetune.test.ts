@@ -71,6 +71,13 @@ test("recomputing activations changes the memory, not the losses", async () => {
   const estimate = await estimateRun(await inputFor({ ...settings, checkpointActivations: true }));
   expect(estimate.estimatedGpuBytes).toBe(spared.result.estimatedGpuBytes);
   expect(estimate).toMatchObject({ steps: 2, epochs: 2, checkpointing: true });
+  // The state that stays, and as much for the next one; two folders of adapters.
+  const saved = await readdir(runs.folder.at("spared/state"), { recursive: true, withFileTypes: true });
+  const numbers = saved.filter(({ name }) => /^(parameters|optimizer)\.safetensors$/.test(name));
+  const sizes = await Promise.all(numbers.map(({ parentPath, name }) => Bun.file(join(parentPath, name)).size));
+  const state = sizes.reduce((sum, size) => sum + size, 0);
+  expect(estimate.estimatedDiskBytes / state).toBeGreaterThan(2);
+  expect(estimate.estimatedDiskBytes / state).toBeLessThan(3);
 });
 
 test("another order of the products, another pairing, one micro-batch instead of two: what must agree does", async () => {

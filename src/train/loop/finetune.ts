@@ -1,4 +1,8 @@
-import { chooseOptions } from "./choose-options.ts";
+import { chooseWhatFits } from "./too-large.ts";
+import { join } from "node:path";
+import { requireSpace } from "../../files/disk.ts";
+import { RUNS } from "../../files/hub/name.ts";
+import type { TrainSettings } from "../settings/settings.ts";
 import { withOwnAdapter } from "../model/init-adapter.ts";
 import type { MethodSummary } from "../../adapters/method/training.ts";
 import { baseHashes, refuseOtherBase, refuseOtherData } from "../model/same-sources.ts";
@@ -11,27 +15,36 @@ import type { TrainObserver } from "../types.ts";
 
 /** What `--dry-run` tells. */
 export interface RunEstimate {
+  readonly settings: TrainSettings;
   readonly steps: number;
   readonly epochs: number;
   readonly method: MethodSummary;
   readonly estimatedGpuBytes: number;
+  readonly estimatedDiskBytes: number;
   /** Activations would be recomputed, because memory would not suffice otherwise or because it was asked for. */
   readonly checkpointing: boolean;
 }
 
-/** Plans a run and estimates its memory; nothing is trained or written. @throws RandloraError as `finetune` */
-export async function estimateRun<Batch>(input: RunInput<Batch>): Promise<RunEstimate> {
+/**
+ * Plans a run and estimates its memory; nothing is trained or written.
+ * @param folder where it would be
+ * @throws RandloraError as `finetune`
+ */
+export async function estimateRun<Batch>(input: RunInput<Batch>, folder = RUNS): Promise<RunEstimate> {
   const { settings, location, subject } = input;
   const plan = subject.plan(settings);
   await using source = await subject.open(settings, location, {});
   using opened = await openGpu(input);
   const { gpu } = opened;
-  const { options, bytes, summary } = await chooseOptions(gpu, source, plan, undefined, () => {});
+  const { options, bytes, diskBytes, summary } = await chooseWhatFits(gpu, source, input, undefined, () => {});
+  await requireSpace(join(folder, "state"), diskBytes);
   return {
     steps: plan.steps.length,
     epochs: Math.ceil(plan.steps.length / plan.steps.stepsPerEpoch),
     method: { ...summary, notes: [...notesOfWarmup(settings, plan.steps.length), ...summary.notes] },
     estimatedGpuBytes: bytes,
+    estimatedDiskBytes: diskBytes,
+    settings,
     checkpointing: options.checkpointing,
   };
 }

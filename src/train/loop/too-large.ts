@@ -2,6 +2,41 @@ import type { Device } from "../../compute/device/device.ts";
 import { machineMemory } from "../../compute/device/machine-memory.ts";
 import { megabytes, sharesMachine } from "../../compute/device/memory-limit.ts";
 import { RandloraError } from "../../files/errors.ts";
+import type { SavedState } from "../../models/folder/run-states.ts";
+import { ALONE, type Processes, standIn } from "../../mpi/processes.ts";
+import type { Subject, TrainingSource } from "../model/subject.ts";
+import { type Chosen, chooseOptions } from "./choose-options.ts";
+
+/**
+ * How a run computes that the memory suffices for.
+ * @throws RandloraError as `chooseOptions`; `memory` where it does not
+ */
+export async function chooseWhatFits<Batch>(
+  gpu: Device,
+  source: TrainingSource<Batch>,
+  { subject, processes = ALONE }: { readonly subject: Subject<Batch>; readonly processes?: Processes | undefined },
+  state: SavedState | undefined,
+  warn: (line: string) => void,
+): Promise<Chosen> {
+  const { settings } = source;
+  const chosen = await chooseOptions(gpu, source, subject.plan(settings, processes), state, warn, { processes });
+  refuseTooLarge(gpu, chosen.bytes, await smallerThan(chosen));
+  return chosen;
+
+  /** What takes less memory; under `--memory` what of it suffices. */
+  async function smallerThan({ bytes }: Chosen): Promise<string> {
+    const { smaller } = source;
+    if (bytes <= gpu.memory.limit) return smaller;
+    const quantized = settings.quantize === null && settings.adapter !== null ? ", or --quantize q4" : "";
+    for (let batchSize = Math.floor(settings.batchSize / 2); batchSize >= 1; batchSize = Math.floor(batchSize / 2)) {
+      const plan = subject.plan({ ...settings, batchSize });
+      const less = await chooseOptions(gpu, source, plan, state, () => {}, { processes: standIn(processes) });
+      if (less.bytes > gpu.memory.limit) continue;
+      return `${smaller} (--batch-size ${batchSize} takes about ${megabytes(less.bytes)})${quantized}`;
+    }
+    return `${smaller}${quantized}`;
+  }
+}
 
 /**
  * Refuses what `--memory` does not allow, and what this machine cannot hold where the device has no memory of its own: such a run

@@ -1,11 +1,11 @@
 import { join } from "node:path";
-import { megabytes } from "../../compute/device/memory-limit.ts";
+import { requireSpace } from "../../files/disk.ts";
 import { RandloraError } from "../../files/errors.ts";
 import type { Device } from "../../compute/device/device.ts";
 import { overlaid } from "../../compute/device/owned.ts";
 import { type DeviceOptions, openDevice } from "../../compute/open-device.ts";
 import type { ModelLocation } from "../../models/folder/locate.ts";
-import { type Chosen, chooseOptions, otherResults, stagingName } from "./choose-options.ts";
+import { type Chosen, otherResults, stagingName } from "./choose-options.ts";
 import { Engine, type EngineOptions } from "./engine.ts";
 import { largestStep } from "./estimate.ts";
 import type { MethodChoices } from "../../adapters/method/training.ts";
@@ -15,9 +15,9 @@ import { notesOfWarmup } from "../settings/schedule.ts";
 import type { TrainSettings } from "../settings/settings.ts";
 import { loadParameters, removeState } from "../run/state.ts";
 import { hintOfFullDevice } from "./full-device.ts";
-import { refuseTooLarge } from "./too-large.ts";
+import { chooseWhatFits } from "./too-large.ts";
 import { newestState, type Progress, type SavedState } from "../../models/folder/run-states.ts";
-import { ALONE, type Processes, standIn } from "../../mpi/processes.ts";
+import { ALONE, type Processes } from "../../mpi/processes.ts";
 import { allOrNone, refuseUnlike } from "./agreement.ts";
 import type { RunPlan, Subject, TrainingSource } from "../model/subject.ts";
 import { train } from "./train.ts";
@@ -88,8 +88,7 @@ export class Training<Batch> {
         if (other !== undefined) this.#observer.warn(other);
         // What is too large for any GPU memory is found here, where nothing is allocated: it is not tried again.
         const warn = (line: string) => this.#observer.warn(line);
-        chosen = await chooseOptions(gpu, this.#source, this.#plan, this.#state, warn, { processes: this.#processes });
-        refuseTooLarge(gpu, chosen.bytes, await this.#smaller(gpu, chosen));
+        chosen = await chooseWhatFits(gpu, this.#source, this.#input, this.#state, warn);
       }
       try {
         return await this.#attempt(gpu, chosen, signal);
@@ -112,28 +111,13 @@ export class Training<Batch> {
     }
   }
 
-  /** What takes less memory; under `--memory` what of it suffices. */
-  async #smaller(gpu: Device, { bytes }: Chosen): Promise<string> {
-    const { settings, subject } = this.#input;
-    const { smaller } = this.#source;
-    if (bytes <= gpu.memory.limit) return smaller;
-    const quantized = settings.quantize === null && settings.adapter !== null ? ", or --quantize q4" : "";
-    for (let batchSize = Math.floor(settings.batchSize / 2); batchSize >= 1; batchSize = Math.floor(batchSize / 2)) {
-      const plan = subject.plan({ ...settings, batchSize });
-      const less = await chooseOptions(gpu, this.#source, plan, this.#state, () => {}, {
-        processes: standIn(this.#processes),
-      });
-      if (less.bytes > gpu.memory.limit) continue;
-      return `${smaller} (--batch-size ${batchSize} takes about ${megabytes(less.bytes)})${quantized}`;
-    }
-    return `${smaller}${quantized}`;
-  }
-
-  async #attempt(gpu: Device, { options, place, bytes }: Chosen, signal: AbortSignal): Promise<TrainResult> {
+  async #attempt(gpu: Device, { options, place, bytes, diskBytes }: Chosen, signal: AbortSignal): Promise<TrainResult> {
     const { settings, folder, recorded } = this.#input;
     const { steps, validation } = this.#plan;
     const observer = this.#observer;
     const state = this.#state;
+    // A disk that is full says so now, and not when all that was trained is to be saved.
+    if (state === undefined && this.#processes.rank === 0) await requireSpace(folder.states, diskBytes);
     using resources = new DisposableStack();
     const { model, engine } = await allOrNone(this.#processes, async () => {
       const model = resources.use(await this.#source.place(gpu, place));

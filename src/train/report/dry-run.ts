@@ -1,4 +1,5 @@
-import { formatAmount, formatBytes, formatNumber, formatShare } from "../../terminal/format.ts";
+import { methodNamed } from "../../adapters/methods.ts";
+import { formatAmount, formatBytes, formatMeasure, formatNumber, formatShare } from "../../terminal/format.ts";
 import type { Style } from "../../terminal/style.ts";
 import { formatTable } from "../../terminal/table.ts";
 import { markedText } from "../../data/text/samples/marked-text.ts";
@@ -37,6 +38,7 @@ interface DryRunJson extends QuantizedJson {
   readonly dropped_samples: number;
   readonly steps: number;
   readonly estimated_gpu_bytes: number;
+  readonly estimated_disk_bytes: number;
 }
 
 export function dryRunJson({ data: { train, read }, estimate }: DryRun): DryRunJson {
@@ -50,6 +52,7 @@ export function dryRunJson({ data: { train, read }, estimate }: DryRun): DryRunJ
     dropped_samples: read.reduce((sum, { totals }) => sum + totals.dropped, 0),
     steps: estimate.steps,
     estimated_gpu_bytes: estimate.estimatedGpuBytes,
+    estimated_disk_bytes: estimate.estimatedDiskBytes,
     ...quantizedJson(estimate.method.quantized),
   };
 }
@@ -78,9 +81,17 @@ export function dryRunText({ data, tokenizer, estimate }: DryRun, columns: numbe
 export function estimateText(estimate: RunEstimate, columns: number, style: Style): string {
   const { quantized } = estimate.method;
   const spared = estimate.checkpointing ? ", with activations recomputed" : "";
+  const { method, adapter, learningRate } = estimate.settings;
+  const { training } = methodNamed(method);
+  // Of PRANC the number of bases says how much is trained.
+  const setting = training.result === "adapter" ? training.capacity.setting : undefined;
+  const own: Readonly<Record<string, unknown>> = { ...adapter };
+  const size = setting === undefined ? "" : `, ${setting} ${String(own[setting])}`;
   const rows = [
+    ["method", `${method}${size}, learning rate ${formatMeasure(learningRate)}`],
     ["steps", `${formatNumber(estimate.steps)} (${formatAmount(estimate.epochs, "epoch")})`],
     ["device memory", `about ${formatBytes(estimate.estimatedGpuBytes)}${spared}`],
+    ["disk", `about ${formatBytes(estimate.estimatedDiskBytes)}`],
     ...(quantized === undefined ? [] : [["frozen layers", quantizedText(quantized)]]),
     ...estimate.method.notes.map((note) => ["note", note]),
   ];

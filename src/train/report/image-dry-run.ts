@@ -25,6 +25,7 @@ interface ImageDryRunJson extends QuantizedJson {
   readonly classes: number;
   readonly steps: number;
   readonly estimated_gpu_bytes: number;
+  readonly estimated_disk_bytes: number;
 }
 
 export function imageDryRunJson({ data: { train, valid }, estimate }: ImageDryRun): ImageDryRunJson {
@@ -36,6 +37,7 @@ export function imageDryRunJson({ data: { train, valid }, estimate }: ImageDryRu
     classes: train.classes.length,
     steps: estimate.steps,
     estimated_gpu_bytes: estimate.estimatedGpuBytes,
+    estimated_disk_bytes: estimate.estimatedDiskBytes,
     ...quantizedJson(estimate.method.quantized),
   };
 }
