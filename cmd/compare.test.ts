@@ -249,3 +249,26 @@ test("a run whose folder is gone is made again; a method that diverges has no re
   const same = await compare("--resume", "diverged", "--json");
   expect([same.status, same.stderr, same.stdout]).toEqual([0, "", diverged.stdout]);
 });
+
+test("a run that fails is told with its reason, the others go on, the exit status says so, and it is made again", async () => {
+  await cp(at("whole"), at("failed"), { recursive: true });
+  const record = JSON.parse(await readFile(at("whole", "compare.json"), "utf8"));
+  await Bun.write(at("failed", "compare.json"), JSON.stringify({ ...record, results: record.results.slice(0, 2) }));
+  await rm(at("failed", "runs", NAMES[3]), { recursive: true });
+  await Bun.write(at("failed", "runs", NAMES[2], "run.json"), "{}");
+  const failed = await compare("--resume", "failed", "--json");
+  expect([failed.status, failed.stderr]).toEqual([
+    3,
+    expect.stringMatching(/error: 1 run failed, randlora first: .*run/),
+  ]);
+  const { results } = JSON.parse(failed.stdout);
+  expect(results).toMatchObject([
+    ...whole.results.slice(0, 2),
+    { method: "lora+rslora", seed: 4, loss: expect.any(Number), error: null },
+    { method: "randlora", seed: 4, loss: null, error: expect.stringContaining("run.json") },
+  ]);
+  await rm(at("failed", "runs", NAMES[2]), { recursive: true });
+  const last = await compare("--resume", "failed", "--json");
+  expect(last.status).toBe(0);
+  expect(parse(last.stdout).results).toHaveLength(4);
+});

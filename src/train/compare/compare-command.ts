@@ -9,7 +9,7 @@ import { changeable } from "../settings/resume-settings.ts";
 import type { TrainSettings } from "../settings/settings.ts";
 import { type Job, jobOf, jobText } from "../../terminal/options/shared/job.ts";
 import { formatAmount, formatNumber } from "../../terminal/format.ts";
-import { oneLine } from "../../files/failure.ts";
+import { oneLine, shellWord } from "../../files/failure.ts";
 import { ComparisonDisplay } from "./display.ts";
 import { ComparisonFolder } from "./folder.ts";
 import { adaptedPart, imageData, type RunsData, textData } from "./load-data.ts";
@@ -172,21 +172,33 @@ async function runAll<Batch>(
   context: Context,
 ): Promise<void> {
   const { signal } = context;
-  let ended: ComparisonRecord;
+  let compared: Awaited<ReturnType<typeof compare>>;
   {
     using display = new ComparisonDisplay(context);
     signal.addEventListener("abort", () => display.stopping());
-    ended = await compare({ folder, record, ...placed }, display, signal);
+    compared = await compare({ folder, record, ...placed }, display, signal);
   }
+  const { record: ended, failed } = compared;
   const runs = plannedRuns(ended.comparison);
   const left = runs.length - ended.results.length;
   const { job } = placed;
-  if (job === undefined || left === 0) return await showComparison(folder, ended, context);
-  const json: JobJson = { out: folder.path, job: jobText(job), runs: runs.length, runs_left: left };
-  context.result(
-    json,
-    () => `job ${jobText(job)}: ${formatNumber(left)} of ${formatAmount(runs.length, "run")} are left\n`,
-  );
+  if (job === undefined || left === 0) {
+    const results = [...ended.results, ...failed.map(({ result }) => result)];
+    await showComparison(folder, { ...ended, results }, context);
+  } else {
+    const json: JobJson = { out: folder.path, job: jobText(job), runs: runs.length, runs_left: left };
+    context.result(
+      json,
+      () => `job ${jobText(job)}: ${formatNumber(left)} of ${formatAmount(runs.length, "run")} are left\n`,
+    );
+  }
+  const [first] = failed;
+  if (first === undefined) return;
+  // A fault of the program is told as one.
+  if (!(first.thrown instanceof RandloraError)) throw first.thrown;
+  const { code, message } = first.thrown;
+  const cause = `${formatAmount(failed.length, "run")} failed, ${first.result.method} first: ${message}`;
+  throw new RandloraError(code, cause, `compare --resume ${shellWord(folder.path)} makes them again`);
 }
 
 /**

@@ -14,7 +14,7 @@ export interface MethodSummary {
   /** (parameters − budget) / budget. */
   readonly distance: number | null;
   readonly runs: number;
-  /** Runs that diverged. */
+  /** Runs that failed. */
   readonly failed: number;
   /** As the next four: mean and (sample standard) deviation over the seeds. */
   readonly loss: Spread | null;
@@ -35,7 +35,7 @@ export interface Contest {
   readonly reason: string;
   /** Methods that took part, best first. */
   readonly among: readonly string[];
-  /** Far from the budget, or diverged. */
+  /** Far from the budget, or failed. */
   readonly left_out: readonly string[];
 }
 

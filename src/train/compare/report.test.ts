@@ -97,7 +97,7 @@ describe("the table", () => {
     expect(text.split("\n").slice(-3)).toEqual([
       "winner: lora, by the validation loss, among lora (1.20 K parameters), randlora+sparse (17 % fewer), vera (18 % fewer): " +
         "2.00 lower than randlora+sparse; lower than each other one with p < 0.033",
-      "not in the contest, far from 1.00 K or diverged: nola",
+      "not in the contest, far from 1.00 K, diverged or failed: nola",
       "",
     ]);
   });
@@ -117,7 +117,7 @@ describe("the table", () => {
     expect(text).toMatch(/\nlora +rank 4 +0\.0001 +– +– +– +–/);
     expect(text.split("\n").slice(-5)).toEqual([
       "no winner: not all runs are done",
-      "not in the contest, far from 1.00 K or diverged: lora",
+      "not in the contest, far from 1.00 K, diverged or failed: lora",
       "the reference, not in the contest: full (1.00 M parameters)",
       "3 of 6 runs are left: --resume goes on",
       "",

@@ -197,7 +197,7 @@ export function conclusions({ comparison, results }: ComparisonRecord): readonly
     if (methods.left_out.length === 0) return [line];
     return [
       line,
-      `not in the contest${at}, far from ${formatCount(budget)} or diverged: ${methods.left_out.join(", ")}`,
+      `not in the contest${at}, far from ${formatCount(budget)}, diverged or failed: ${methods.left_out.join(", ")}`,
     ];
   });
   const references = rows.filter(isReference).map(({ method, parameters }) => {

@@ -21,7 +21,7 @@ import { isOf, secondsLeft } from "./left.ts";
 import { measure } from "./measure.ts";
 import { plannedRuns } from "./plan.ts";
 import type { ComparisonRecord } from "./record.ts";
-import type { Contender, PlannedRun, RunResult } from "./types.ts";
+import type { Contender, FailedRun, PlannedRun, RunResult } from "./types.ts";
 
 /** What a run is trained on. */
 export interface RunData<Batch> {
@@ -64,19 +64,20 @@ export interface CompareObserver {
 
 /**
  * Makes the runs that are missing, one after the other, and records each when it is done. Of several tasks the last one to be
- * done records all of them.
+ * done records all of them. A run that fails, for whatever reason, has no numbers, and the others go on. What diverged is
+ * recorded; what failed otherwise is made again another time.
  *
  * @returns what there is when all are done, or the signal came: the run is then saved, and goes on another time
- * @throws RandloraError as `finetune`, but for `numeric`: a method that diverges has no result, and the others go on;
- *   `format` for a finished run whose files are not what they were; `data` and `model` before any run where those are not
- *   what the comparison began with
+ * @throws RandloraError `format` for a finished run whose files are not what they were; `data` and `model` before any run
+ *   where those are not what the comparison began with; what the first run threw, where all fail
  */
 export async function compare<Batch>(
   input: CompareInput<Batch>,
   observer: CompareObserver,
   signal: AbortSignal,
-): Promise<ComparisonRecord> {
+): Promise<{ readonly record: ComparisonRecord; readonly failed: readonly FailedRun[] }> {
   const { folder, job } = input;
+  const failed: FailedRun[] = [];
   let record = await verified({ folder, record: await folder.collected(input.record) }, observer);
   const runs = plannedRuns(record.comparison);
   const isDone = (run: PlannedRun) => record.results.some((result) => isOf(result, run));
@@ -92,13 +93,24 @@ export async function compare<Batch>(
     const { label: method, budget } = run.contender;
     const afterwards = (seconds: number) =>
       secondsLeft(own, [...results, { method, budget, seed: run.settings.seed, seconds }]) ?? 0;
-    const result = await make(run, input, observer.begin(run, index, own.length, afterwards), signal);
+    const watching = observer.begin(run, index, own.length, afterwards);
+    const result = await make(run, input, watching, signal).catch((thrown: unknown) => {
+      if (signal.aborted) throw thrown;
+      const message = thrown instanceof Error ? thrown.message : String(thrown);
+      const result = resultOf(run, [], undefined, message);
+      failed.push({ result, thrown });
+      return result;
+    });
     if (result === undefined) break;
-    record = { ...record, results: [...record.results, result] };
-    if (job === undefined) await folder.write(record);
-    else await folder.putResult(run.name, result);
-    observer.end(result, secondsLeft(own, record.results));
+    if (failed.at(-1)?.result !== result) {
+      record = { ...record, results: [...results, result] };
+      if (job === undefined) await folder.write(record);
+      else await folder.putResult(run.name, result);
+    }
+    const others = own.filter((other) => !failed.some(({ result }) => isOf(result, other)));
+    observer.end(result, secondsLeft(others, record.results));
   }
+  if (failed[0] !== undefined && record.results.length === 0) throw failed[0].thrown;
   record = await folder.collected(record);
   // Another task may have put all results together, and removed what it found them in.
   if (job !== undefined && !runs.every(isDone))
@@ -108,7 +120,7 @@ export async function compare<Batch>(
     await folder.write(record);
     await folder.removeResults();
   }
-  return record;
+  return { record, failed };
 }
 
 /** The steps and evaluations of a run. @throws RandloraError `file` */
@@ -155,7 +167,10 @@ async function make<Batch>(
     result = await finetune({ settings, location, subject, folder, gpu }, observer, signal);
   } catch (thrown) {
     await folder.discardUnused();
-    if (!(thrown instanceof RandloraError) || thrown.code !== "numeric") throw thrown;
+    if (!(thrown instanceof RandloraError) || thrown.code !== "numeric") {
+      gpu.letGo();
+      throw thrown;
+    }
     return resultOf(run, await metricsOf(parent, run), undefined, thrown.message);
   }
   if (result.ending === "interrupted") return undefined;
@@ -203,7 +218,7 @@ function resultOf(
 ): RunResult {
   const { label: method, budget }: Contender = contender;
   const measured = measure(metrics);
-  // What came before a divergence is no result.
+  // What came before it failed is no result.
   const none = { loss: null, valid_loss: null, best_valid_loss: null, accuracy: null };
   const found = error === null ? measured : { ...measured, ...none };
   return {

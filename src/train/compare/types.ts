@@ -61,8 +61,14 @@ export interface RunResult {
   readonly seconds: number;
   /** Peak device memory, estimated. */
   readonly peak_bytes: number | null;
-  /** What diverged. */
+  /** Why the run failed. */
   readonly error: string | null;
+}
+
+/** A run that failed though its losses did not diverge. */
+export interface FailedRun {
+  readonly result: RunResult;
+  readonly thrown: unknown;
 }
 
 /** Is this method the reference, which no budget binds? */
