@@ -63,7 +63,7 @@ export const TRAIN_AND_CHAT: MutationsByFile = {
   "src/chat/grammar/numbers.ts": [
     ["Math.floor(above) + 1", "Math.floor(above)", "exclusiveMinimum admits the bound itself"],
   ],
-  "src/chat/serve/client.ts": [
+  "src/chat/serve/job.ts": [
     ["groups.slice(0, 4)", "groups.slice(0, 8)", "an IPv6 network counts as as many clients as it has addresses"],
   ],
   "src/chat/serve/fair-queue.ts": [
@@ -77,14 +77,14 @@ export const TRAIN_AND_CHAT: MutationsByFile = {
     ],
     ["if (given !== undefined && found !== undefined)", "if (given !== undefined)", "any API key is the right one"],
   ],
-  "src/chat/serve/shapes/embeddings.ts": [
+  "src/chat/serve/embeddings.ts": [
     ["setFloat32(4 * at, value, true)", "setFloat32(4 * at, value)", "base64 embeddings have the wrong byte order"],
   ],
   "src/chat/serve/shapes/ollama.ts": [
     ["Math.round(seconds * 1e9)", "Math.round(seconds * 1e6)", "Ollama's durations are microseconds"],
   ],
-  "src/chat/terminal/params.ts": [["value < 1) throw", "value < 0) throw", "lost bound: /params max-tokens 0"]],
-  "src/chat/tools/tag-format.ts": [
+  "src/chat/terminal/commands.ts": [["value < 1) throw", "value < 0) throw", "lost bound: /params max-tokens 0"]],
+  "src/chat/tools/answer-formats.ts": [
     [
       "/<think>\\s*$/.test(prompt)",
       "/<think>$/.test(prompt)",

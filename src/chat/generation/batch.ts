@@ -1,13 +1,12 @@
 import type { Decoder } from "../../models/decoder/decoder.ts";
 import { inBlocks } from "../../models/decoder/cache/layer-cache.ts";
 import { RandloraError } from "../../files/errors.ts";
-import { checkBeams } from "./beam-search.ts";
+import { BeamSequence, checkBeams } from "./beam-search.ts";
 import { checkPrompt, type FinishReason } from "./next-token.ts";
 import { DEFAULT_SAMPLING, type SamplingOptions } from "./sampling.ts";
 import { DecodeLoop } from "./decode-loop.ts";
 import { fittingPositions } from "./fitting-context.ts";
 import { endOf } from "./outbox.ts";
-import { BeamSequence } from "./beam-sequence.ts";
 import { SampledSequence } from "./sampled-sequence.ts";
 
 /** Prompts that are decoded together where nothing is said. */

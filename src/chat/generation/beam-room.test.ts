@@ -3,7 +3,7 @@ import type { Device } from "../../compute/device/device.ts";
 import { RandloraError } from "../../files/errors.ts";
 import { SlotPool } from "../../models/decoder/cache/slot-pool.ts";
 import type { Decoder } from "../../models/decoder/decoder.ts";
-import { BeamSequence } from "./beam-sequence.ts";
+import { BeamSequence } from "./beam-search.ts";
 import { loadStories } from "../testing/decoder.ts";
 import { DecodeLoop } from "./decode-loop.ts";
 import { endOf } from "./outbox.ts";

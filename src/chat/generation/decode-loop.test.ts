@@ -6,7 +6,7 @@ import { DEFAULT_SAMPLING } from "./sampling.ts";
 import { DecodeLoop } from "./decode-loop.ts";
 import { EmbeddingSequence } from "./embedding.ts";
 import { endOf } from "./outbox.ts";
-import { BeamSequence } from "./beam-sequence.ts";
+import { BeamSequence } from "./beam-search.ts";
 import { SampledSequence } from "./sampled-sequence.ts";
 
 setDefaultTimeout(120_000);

@@ -5,7 +5,7 @@ import { loadConfig } from "../../models/decoder/architectures/index.ts";
 import { SlotPool } from "../../models/decoder/cache/slot-pool.ts";
 import { GREEDY } from "../testing/decoder.ts";
 import { TURN } from "./active.ts";
-import { BeamSequence } from "./beam-sequence.ts";
+import { BeamSequence } from "./beam-search.ts";
 import { Line } from "./line.ts";
 import { SampledSequence } from "./sampled-sequence.ts";
 

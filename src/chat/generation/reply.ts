@@ -1,10 +1,8 @@
 import type { PromptLogits } from "../../models/decoder/prompt-scores.ts";
 import type { Decoder } from "../../models/decoder/decoder.ts";
 import type { Tokenizer } from "../../data/text/tokenizer.ts";
-import type { WrittenLogprob } from "./logprobs.ts";
-import { checkBeams } from "./beam-search.ts";
-import { BeamSequence } from "./beam-sequence.ts";
-import { checkPrompt, type FinishReason } from "./next-token.ts";
+import { checkPrompt, type FinishReason, type WrittenLogprob } from "./next-token.ts";
+import { BeamSequence, checkBeams } from "./beam-search.ts";
 import { ReplyText } from "./reply-text.ts";
 import { type SampledOptions, SampledSequence } from "./sampled-sequence.ts";
 import type { TextEnd, TextItem } from "./sequence.ts";

@@ -1,8 +1,7 @@
 import type { BatchLogits, BatchToken } from "../../models/decoder/cache/batch-logits.ts";
 import type { AdapterLinears } from "../../models/blocks/linears.ts";
 import type { PromptLogits } from "../../models/decoder/prompt-scores.ts";
-import type { WrittenLogprob } from "./logprobs.ts";
-import type { FinishReason } from "./next-token.ts";
+import type { FinishReason, WrittenLogprob } from "./next-token.ts";
 import { Outbox } from "./outbox.ts";
 
 /** What is to be known of the tokens that may follow. */

@@ -3,9 +3,9 @@ import { RandloraError } from "../../files/errors.ts";
 import type { ApiParts, Call } from "./api-parts.ts";
 import { ApiError } from "./api-error.ts";
 import { type Bodies, parseBody } from "./body.ts";
-import { networkOf } from "./client.ts";
+import { networkOf } from "./job.ts";
 import { readFields } from "./fields.ts";
-import { optional } from "./optional.ts";
+import { optional } from "./schemas.ts";
 
 const Name = v.pipe(v.string(), v.regex(/^[^\p{Cc}]{1,200}$/u, "must be a name of up to 200 characters"));
 const Load = v.looseObject({ lora_name: Name, lora_path: v.pipe(v.string(), v.nonEmpty("must not be empty")) });

@@ -4,7 +4,7 @@ import { isAdapterFolder } from "../../adapters/formats/open.ts";
 import { RandloraError } from "../../files/errors.ts";
 import { fileError, oneLine } from "../../files/failure.ts";
 import { ApiError } from "./api-error.ts";
-import type { ServedModel } from "./served-model.ts";
+import type { ServedModel } from "./job.ts";
 
 /** A name that is one folder of the folder. */
 const NAME = /^[\p{L}\p{N}][\p{L}\p{N}._-]{0,199}$/u;

@@ -7,7 +7,7 @@ import { itemAt } from "../../files/item-at.ts";
 import { DEFAULT_SAMPLING } from "../generation/sampling.ts";
 import { LanguageModel } from "../language-model.ts";
 import { servedAdapter } from "./served-adapter.ts";
-import { isMerged } from "./served-model.ts";
+import { isMerged } from "./job.ts";
 import { ask, clients, LOG, MODULES, SERVED, AdaptersForTests } from "./testing/adapters.ts";
 import { serveStories, until } from "./testing/server.ts";
 

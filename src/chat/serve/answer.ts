@@ -5,16 +5,13 @@ import type { Reply } from "../generation/reply.ts";
 import { laterSeed } from "../../compute/random/seed.ts";
 import type { LogitFilter } from "../generation/logit-filter.ts";
 import type { AnswerParserOptions } from "../tools/answer-format.ts";
-import { AnswerText } from "./answer-text.ts";
+import { AnswerText, type Echo } from "./answer-text.ts";
 import { ApiError } from "./api-error.ts";
 import { ChoiceParts, type ShownPart } from "./choice-parts.ts";
-import type { Client } from "./client.ts";
-import type { Echo } from "./echo.ts";
+import type { Client, JobPiece, ServedModel } from "./job.ts";
 import type { Engine } from "./engine.ts";
 import { EventStream } from "./event-stream.ts";
 import type { AnswerSettings } from "./fields.ts";
-import type { JobPiece } from "./job.ts";
-import type { ServedModel } from "./served-model.ts";
 import {
   type Choice,
   type CountedReply,

@@ -3,7 +3,7 @@ import { RandloraError } from "../../files/errors.ts";
 import { brief, oneLine } from "../../files/failure.ts";
 import { readJson } from "../../files/read-whole.ts";
 import { ApiError } from "./api-error.ts";
-import { optional } from "./optional.ts";
+import { optional } from "./schemas.ts";
 
 const MOST_BYTES = 2 ** 20;
 const HINT =

@@ -8,22 +8,18 @@ import type { ApiParts, Call } from "./api-parts.ts";
 import { answer, type Assignment } from "./answer.ts";
 import { ApiError } from "./api-error.ts";
 import { Bodies } from "./body.ts";
-import { networkOf } from "./client.ts";
+import { networkOf, type ServedModel } from "./job.ts";
 import { type EndpointName, routesOf } from "./endpoints.ts";
-import { embed } from "./embeddings.ts";
+import { embed, type EmbeddingShape, ollamaEmbedding, ollamaEmbeddings, openaiEmbeddings } from "./embeddings.ts";
 import { OllamaModels, readShown } from "./ollama-models.ts";
-import { propsResponse } from "./props.ts";
+import { propsResponse, slotsResponse } from "./props-and-slots.ts";
 import type { TokenKind } from "./reader-messages.ts";
 import { RequestReader } from "./request-reader.ts";
-import { type EmbeddingShape, ollamaEmbedding, ollamaEmbeddings, openaiEmbeddings } from "./shapes/embeddings.ts";
 import { ollamaChatShape, ollamaTextShape } from "./shapes/ollama.ts";
-import { chatShape } from "./shapes/openai-chat.ts";
-import { completionShape } from "./shapes/openai-completion.ts";
+import { chatShape, completionShape } from "./shapes/openai.ts";
 import { responseShape } from "./shapes/responses.ts";
-import type { ServedModel } from "./served-model.ts";
 import type { Shape, ShapeOptions } from "./shapes/shape.ts";
-import { slotsResponse } from "./slots.ts";
-import { UnreadAnswers } from "./unread-answers.ts";
+import { UnreadAnswers } from "./held-bytes.ts";
 import type { EmbeddingKind, EmbeddingTexts, RequestKind, Understood } from "./understand.ts";
 
 /** Seconds without a byte after which a client that does not send its request, or does not take its answer, is gone. */

@@ -11,8 +11,7 @@ import {
   readFields,
   type RequestDefaults,
 } from "./fields.ts";
-import { CONTENT, IGNORED, nested } from "./nested.ts";
-import { optional } from "./optional.ts";
+import { CONTENT, IGNORED, nested, optional } from "./schemas.ts";
 import { readTools, TOOL_CALLS, TOOL_FIELDS, type ToolRequest } from "./tool-fields.ts";
 
 /** What `/v1/chat/completions` is asked for. */

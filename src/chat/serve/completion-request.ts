@@ -9,7 +9,7 @@ import {
   readFields,
   type RequestDefaults,
 } from "./fields.ts";
-import { optional } from "./optional.ts";
+import { optional } from "./schemas.ts";
 
 /** What `/v1/completions` is asked for. */
 export interface CompletionRequest extends GenerationRequest {

@@ -2,7 +2,7 @@ import * as v from "valibot";
 import { badField } from "./api-error.ts";
 import { PROMPTS, promptsOf } from "./completion-request.ts";
 import { readFields } from "./fields.ts";
-import { optional } from "./optional.ts";
+import { optional } from "./schemas.ts";
 
 /** What `/v1/embeddings` is asked for. */
 export interface EmbeddingRequest {

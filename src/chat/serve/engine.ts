@@ -8,9 +8,8 @@ import type { Sequence } from "../generation/sequence.ts";
 import { DecodeLoop, type Progress } from "../generation/decode-loop.ts";
 import type { GeneratorName } from "../../compute/random/names.ts";
 import { ApiError } from "./api-error.ts";
-import type { Job, JobPiece } from "./job.ts";
+import type { Job, JobPiece, ServedModel } from "./job.ts";
 import { PlacedAdapters, type Rows } from "./placed-adapters.ts";
-import type { ServedModel } from "./served-model.ts";
 import { type WaitingRequest, WaitingRequests } from "./waiting-requests.ts";
 
 export interface EngineOptions {

@@ -3,10 +3,8 @@ import { chosenSeed, DEFAULT_SAMPLING, MAX_TEMPERATURE, type SamplingOptions } f
 import { brief } from "../../files/failure.ts";
 import { ApiError, badField } from "./api-error.ts";
 import { type AskedFormat, FORMAT_FIELDS, readFormat } from "./format-fields.ts";
-import { issueInWords } from "./issue-words.ts";
+import { IGNORED, issueInWords, nested, optional, UNSUPPORTED } from "./schemas.ts";
 import { IDLE_FIELDS } from "./idle-fields.ts";
-import { IGNORED, nested, UNSUPPORTED } from "./nested.ts";
-import { optional } from "./optional.ts";
 
 /** What the command line and the model may say of sampling. */
 export type ServerSampling = Pick<SamplingOptions, "temperature" | "topK" | "topP" | "minP" | "repeatPenalty">;

@@ -5,8 +5,7 @@ import type { Grammar } from "../grammar/grammar.ts";
 import { ANY_OBJECT } from "../grammar/json.ts";
 import { schemaGrammar } from "../grammar/json-schema.ts";
 import { ApiError, badField } from "./api-error.ts";
-import { nested } from "./nested.ts";
-import { optional } from "./optional.ts";
+import { nested, optional } from "./schemas.ts";
 
 const Schema = v.record(v.string(), v.unknown());
 

@@ -5,7 +5,7 @@ import { brief, oneLine } from "../../files/failure.ts";
 import { readOptionalJsonObject } from "../../files/read-text.ts";
 import { MAX_TEMPERATURE } from "../generation/sampling.ts";
 import type { RequestDefaults } from "./fields.ts";
-import { optional } from "./optional.ts";
+import { optional } from "./schemas.ts";
 import type { ServeFlags } from "./options.ts";
 
 /** Of an answer where nobody says how long it may be: one that repeats itself comes to an end. */

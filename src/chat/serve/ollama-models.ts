@@ -9,9 +9,9 @@ import { ApiError } from "./api-error.ts";
 import { parseBody } from "./body.ts";
 import { readFields } from "./fields.ts";
 import { bare, OLLAMA_SAMPLING } from "./ollama-request.ts";
-import { optional } from "./optional.ts";
-import { namedSampling } from "./props.ts";
-import type { ServedModel } from "./served-model.ts";
+import { optional } from "./schemas.ts";
+import { namedSampling } from "./props-and-slots.ts";
+import type { ServedModel } from "./job.ts";
 
 /** A name, and nothing long: read where streams are written. */
 const MOST_BYTES = 2 ** 14;

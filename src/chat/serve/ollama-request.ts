@@ -5,7 +5,7 @@ import { type ChatRequest, readAsChat } from "./chat-request.ts";
 import { DIMENSIONS, type EmbeddingRequest, textsToEmbed } from "./embedding-request.ts";
 import { readFields, type RequestDefaults } from "./fields.ts";
 import { IDLE_OPTIONS } from "./idle-fields.ts";
-import { optional } from "./optional.ts";
+import { optional } from "./schemas.ts";
 
 /** Names of Ollama's options, and what they are called here. */
 const OPTIONS: ReadonlyMap<string, string> = new Map([

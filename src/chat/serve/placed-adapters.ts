@@ -4,7 +4,7 @@ import type { AdapterLinears } from "../../models/blocks/linears.ts";
 import { BASE_ROWS } from "../../models/blocks/row-linears.ts";
 import { isMemory } from "../../files/errors.ts";
 import type { LanguageModel } from "../language-model.ts";
-import { isMerged, type ServedModel } from "./served-model.ts";
+import { isMerged, type ServedModel } from "./job.ts";
 
 export interface PlacedAdaptersOptions {
   /** `--generator`. */

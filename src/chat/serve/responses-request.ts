@@ -3,8 +3,7 @@ import { joinTextParts } from "../../data/text/text-parts.ts";
 import { badField } from "./api-error.ts";
 import { type ChatRequest, readAsChat, ROLES } from "./chat-request.ts";
 import { readFields, type RequestDefaults } from "./fields.ts";
-import { CONTENT, IGNORED, nested } from "./nested.ts";
-import { optional } from "./optional.ts";
+import { CONTENT, IGNORED, nested, optional } from "./schemas.ts";
 
 const FunctionCall = nested({
   type: v.literal("function_call"),

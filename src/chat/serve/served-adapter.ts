@@ -4,7 +4,7 @@ import { RandloraError } from "../../files/errors.ts";
 import type { Log } from "../../terminal/log.ts";
 import { runsWithoutTemplate } from "../../models/folder/runs-without-template.ts";
 import type { LanguageModel } from "../language-model.ts";
-import type { ServedModel } from "./served-model.ts";
+import type { ServedModel } from "./job.ts";
 
 /** How models are served. */
 export interface ServedOptions {

@@ -4,7 +4,7 @@ import { badField } from "./api-error.ts";
 import { parseBody } from "./body.ts";
 import { readChatRequest } from "./chat-request.ts";
 import { readFields } from "./fields.ts";
-import { optional } from "./optional.ts";
+import { optional } from "./schemas.ts";
 import { chatText, checkKnown, type Text } from "./prompt.ts";
 import type { ReadingOptions } from "./understand.ts";
 

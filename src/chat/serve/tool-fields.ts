@@ -4,8 +4,7 @@ import type { Tool } from "../tools/grammar.ts";
 import { nestsDeeper } from "../../files/json.ts";
 import { badField } from "./api-error.ts";
 import { MAX_BODY_DEPTH } from "./body.ts";
-import { IGNORED, nested } from "./nested.ts";
-import { optional } from "./optional.ts";
+import { IGNORED, nested, optional } from "./schemas.ts";
 
 /** Of one request. */
 const MOST_TOOLS = 128;

@@ -6,7 +6,7 @@ import { parseBody } from "./body.ts";
 import { type ChatRequest, readChatRequest } from "./chat-request.ts";
 import { readCompletionRequest } from "./completion-request.ts";
 import { type EmbeddingRequest, readEmbeddingRequest } from "./embedding-request.ts";
-import { echoOf } from "./echo.ts";
+import { echoOf } from "./answer-text.ts";
 import type { AnswerSettings, GenerationRequest, RequestDefaults } from "./fields.ts";
 import { compiled } from "./format-fields.ts";
 import {

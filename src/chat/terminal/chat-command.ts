@@ -11,10 +11,15 @@ import { isDumb } from "../../terminal/style.ts";
 import { describeDefaultModel, findDefaultModel } from "../default-model.ts";
 import { chooseFormat, openChat } from "../open-chat.ts";
 import type { ChatFlags } from "../options.ts";
-import { banner } from "./banner.ts";
 import { Chat, type ChatParts } from "./chat.ts";
-import { answerOnce } from "./once.ts";
 import { runChat } from "./run.ts";
+import { formatBytes, formatDuration, formatNumber } from "../../terminal/format.ts";
+import { describeAdapters } from "./commands.ts";
+import type { LanguageModel } from "../language-model.ts";
+import { replyJson } from "../reply-report.ts";
+import type { Session } from "../session.ts";
+import { quantizedJson } from "../../terminal/quantized.ts";
+import { TextDisplay } from "./text-display.ts";
 
 /** A prompt behind what comes on stdin. */
 interface Asked {
@@ -96,4 +101,51 @@ async function converse(
   if (!quiet) for (const line of banner(source, chat)) chat.note(line);
   // As after a signal: in raw mode Ctrl-C is a key like others.
   if ((await runChat(chat)) === "interrupted") process.exitCode = 130;
+}
+
+/** What a conversation begins with: what is loaded, where it runs, how to get help. */
+function banner(source: string, chat: Chat): string[] {
+  const { decoder, gpu, adapters } = chat.model;
+  const { architecture } = decoder.config;
+  const size = formatBytes(decoder.weights.bytes);
+  const lines = [
+    `${source} (${architecture}, ${size}, context ${formatNumber(chat.session.context)}) on ${gpu.info.name}`,
+  ];
+  if (adapters.length > 0) lines.push(describeAdapters(chat));
+  if (chat.session.raw) lines.push("texts are continued as they stand");
+  return [...lines, "/help shows the commands; Ctrl-C stops an answer, twice leaves"];
+}
+
+/** A question to be answered, and who is to answer it. */
+export interface Question {
+  readonly model: LanguageModel;
+  readonly session: Session;
+  readonly prompt: string;
+  readonly loadSeconds: number;
+}
+
+/**
+ * Gives one answer: its text as it is written, or everything about it as one JSON object. After a signal there is only
+ * what had been written.
+ * @param loadSeconds how long it took until the model could answer
+ */
+async function answerOnce({ model, session, prompt, loadSeconds }: Question, context: Context): Promise<void> {
+  // Files and pipes get the model's text as it is.
+  const display = isatty(1)
+    ? new TextDisplay(context.print, context.style, !session.raw, () => context.columns)
+    : undefined;
+  const onText = (text: string): void => (display === undefined ? context.print(text) : display.push(text));
+  const { signal } = context;
+  const reply = await session.say(prompt, { signal, onText }).finally(() => display?.end());
+  if (display === undefined && !reply.text.endsWith("\n")) context.print("\n");
+  if (reply.finishReason === "cancelled") return;
+  const profile = (await model.gpu.profiler?.report()) ?? [];
+  for (const { kernel, calls, seconds } of profile) {
+    context.log.info(`${kernel}: ${formatNumber(calls)} calls, ${formatDuration(seconds)}`);
+  }
+  context.result({
+    ...replyJson(reply, loadSeconds),
+    ...quantizedJson(model.quantized),
+    ...(profile.length === 0 ? {} : { profile }),
+  });
 }

@@ -5,8 +5,7 @@ import { createStyle } from "../../terminal/style.ts";
 import { RecordingStream } from "../../terminal/testing/terminal.ts";
 import { isRepeating, statsLine } from "./chat.ts";
 import { type ChatCommand, helpRows, readLine } from "./command.ts";
-import { COMMANDS } from "./commands.ts";
-import { paramRows, setParam } from "./params.ts";
+import { COMMANDS, paramRows, setParam } from "./commands.ts";
 import { TextDisplay } from "./text-display.ts";
 
 const commands: readonly ChatCommand<string[]>[] = [

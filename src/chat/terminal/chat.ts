@@ -14,8 +14,7 @@ import { steerless } from "../../terminal/steerless.ts";
 import type { Style } from "../../terminal/style.ts";
 import { formatTable } from "../../terminal/table.ts";
 import { wrapWords } from "../../terminal/wrap.ts";
-import { FoldedText } from "./folded-text.ts";
-import { TextDisplay } from "./text-display.ts";
+import { FoldedText, TextDisplay } from "./text-display.ts";
 
 /** What an interactive chat is made of. */
 export interface ChatParts {

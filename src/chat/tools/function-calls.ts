@@ -8,12 +8,12 @@ import {
   rule,
   sequence,
   text,
+  textUpTo,
 } from "../grammar/grammar.ts";
 import { JSON_RULES } from "../grammar/json.ts";
 import { schemaRules } from "../grammar/json-schema.ts";
 import { isRecord, type SchemaWork } from "../grammar/schema.ts";
 import { type Call, newCallId } from "./formats.ts";
-import { textUpTo } from "./text-up-to.ts";
 
 /*
  * Calls as Qwen3-Coder and Qwen 3.5 write them: `<function=NAME>`, in it `<parameter=KEY>` for each argument, on lines of their own. A

@@ -10,12 +10,12 @@ import {
   rule,
   sequence,
   text,
+  textUpTo,
 } from "../grammar/grammar.ts";
 import { SPACE } from "../grammar/json.ts";
 import type { CallFormat } from "./formats.ts";
 import { callRules, heldTools, listOfCalls, oneCall, type Tool } from "./grammar.ts";
 import { type MessageParserOptions, THINK, THOUGHT } from "./message-parser.ts";
-import { textUpTo } from "./text-up-to.ts";
 
 /**
  * An answer whose model decides whether it calls: any text, but what opens a call is followed by one. Arguments of a tool with

@@ -9,7 +9,7 @@ import { LanguageModel } from "../../language-model.ts";
 import { writeAdapter } from "../../../adapters/merge/testing/models.ts";
 import { Engine } from "../engine.ts";
 import { ModelList, type ModelListOptions } from "../models.ts";
-import type { ServedModel } from "../served-model.ts";
+import type { ServedModel } from "../job.ts";
 import { ApiServer, type ServerOptions } from "../server.ts";
 
 /** What a test may want otherwise. */

@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
 import * as fc from "fast-check";
-import { logprobsOf } from "./logprobs.ts";
+import { logprobsOf } from "./next-token.ts";
 
 test("are the logarithms of a softmax", () => {
   const logits = Float32Array.of(0.25, 0.125, 0.5, 0.125).map(Math.log);

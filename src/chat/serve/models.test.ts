@@ -2,7 +2,7 @@ import { expect, test } from "bun:test";
 import { join } from "node:path";
 import { STORIES } from "../../../fixtures/stories/storyteller.ts";
 import { TemporaryFolder } from "../../files/testing/folder.ts";
-import { nameOf, readNamedAdapters } from "./names.ts";
+import { nameOf, readNamedAdapters } from "./models.ts";
 
 test("a model is called as its folder is, or as on the Hub", () => {
   const paths = [STORIES, `${STORIES}/`, join(STORIES, "model.safetensors"), "org/name@v1", "./nothing/here", "/"];

@@ -2,8 +2,7 @@ import { expect, test } from "bun:test";
 import { createStyle } from "../../terminal/style.ts";
 import { RecordingStream } from "../../terminal/testing/terminal.ts";
 import { MessageParser } from "../tools/message-parser.ts";
-import { FoldedText } from "./folded-text.ts";
-import { TextDisplay } from "./text-display.ts";
+import { FoldedText, TextDisplay } from "./text-display.ts";
 
 /** What is shown of an answer that comes in single characters; remarks in brackets. */
 function shown(text: string, thinking: "open" | "maybe" | undefined): string {

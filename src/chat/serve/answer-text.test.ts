@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
 import { familyTokenizer } from "../../data/text/testing/families.ts";
-import { echoOf } from "./echo.ts";
+import { echoOf } from "./answer-text.ts";
 
 test("tokens of a prompt have their places, those behind characters of byte tokens as well", async () => {
   const tokenizer = await familyTokenizer("llama2");

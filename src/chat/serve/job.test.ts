@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { networkOf } from "./client.ts";
+import { networkOf } from "./job.ts";
 
 test.each([
   ["127.0.0.1", "127.0.0.1"],
