@@ -40,7 +40,7 @@ export interface Contest {
 }
 
 /** Distance of the trainable parameters from the budget, as a part of it, up to which a method is in the contest. */
-const FAIR_DISTANCE = 0.25;
+export const FAIR_DISTANCE = 0.25;
 /** The most that the chance may be to name a winner among methods that are equal. */
 const LEVEL = 0.05;
 

@@ -8,6 +8,7 @@ import { RandloraError } from "../../files/errors.ts";
 import { formatNumber } from "../../terminal/format.ts";
 import { typedCount } from "../../terminal/options/values.ts";
 import { laterSeed } from "../../compute/random/seed.ts";
+import { FAIR_DISTANCE } from "./contest.ts";
 import type { FindShapes } from "../settings/module-shapes.ts";
 import { type AskedSettings, type ModelFacts, resolveSettings } from "../settings/resolve-settings.ts";
 import { type FlatSettings, flagOf, flatSettings } from "../settings/settings.ts";
@@ -53,7 +54,7 @@ export function planComparison(asked: ComparisonWish): Comparison {
       if (sized === undefined) return [];
       const { training, modules, given } = sized;
       const { setting } = training.capacity;
-      const most = Number.isFinite(training.capacity.most(modules)) ? undefined : MOST;
+      const most = mostOf(training.capacity.most(modules));
       const { value } = nearestSize(training.capacity, modules, budget, given, most);
       return [{ label: wish.label, budget, settings: settingsOf(asked, wish, { [setting]: value }) }];
     });
@@ -177,16 +178,24 @@ function budgetsOf(asked: ComparisonWish): readonly number[] {
     throw new RandloraError("usage", cause, `give at most ${most}`);
   }
   const budget = capacity.count(modules, Math.min(size, most), given);
-  return [like === undefined ? reachableByLora(asked, budget) : budget];
+  return [like === undefined ? reachable(asked, budget) : budget];
 }
 
-/** LoRA's sizes lie farthest apart: a budget that nobody asked for is one that it reaches, lest it miss the contest. */
-function reachableByLora(asked: ComparisonWish, budget: number): number {
-  const lora = asked.wishes.find(({ method }) => method === "lora");
-  const sized = lora && sizing(asked, lora);
-  if (sized === undefined) return budget;
-  const { training, modules, given } = sized;
-  return nearestSize(training.capacity, modules, budget, given).parameters;
+/** A budget that nobody asked for moves to the size of the method that would just miss the contest at it. */
+function reachable(asked: ComparisonWish, budget: number): number {
+  const distance = (count: number) => Math.abs(count - budget) / budget;
+  const sizes = asked.wishes.flatMap((wish) => {
+    const sized = sizing(asked, wish);
+    if (sized === undefined) return [];
+    const { capacity } = sized.training;
+    return nearestSize(capacity, sized.modules, budget, sized.given, mostOf(capacity.most(sized.modules))).parameters;
+  });
+  return sizes.find((count) => distance(count) > FAIR_DISTANCE && distance(count) <= 2 * FAIR_DISTANCE) ?? budget;
+}
+
+/** Where a setting has no end of its own. */
+function mostOf(most: number): number | undefined {
+  return Number.isFinite(most) ? undefined : MOST;
 }
 
 /** Some methods end before a large budget; where none comes near it there is nothing to compare. */
