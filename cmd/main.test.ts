@@ -104,3 +104,16 @@ test.each([
   const message = `error: randlora.yaml: ${key}: the current folder's file may not set this`;
   expect([status, stderr.split("\n")[0]]).toEqual([2, message]);
 });
+
+test.each([
+  [["finetune", "--method", "qlora"], "--method lora --quantize q4"],
+  [["merge", "a", "b", "--outtype", "q4_k_m"], "q4_0 has 4 bits"],
+])("who writes %p is told what to write here", async (args, hint) => {
+  const { status, stderr } = await randlora(args);
+  expect([status, stderr]).toEqual([2, expect.stringContaining(hint)]);
+});
+
+test.each([["runs"], ["cache"]])("%s alone lists", (group) => {
+  expect(parse(program, [group, "--json"], style)).toMatchObject({ kind: "run", path: [group, "list"] });
+  expect(parse(program, [group, "--help"], style)).toMatchObject({ kind: "help" });
+});

@@ -1,5 +1,7 @@
+import { stat } from "node:fs/promises";
 import { megabytes } from "../../compute/device/memory-limit.ts";
 import { Contradiction } from "../../files/errors.ts";
+import { naming } from "../../files/failure.ts";
 import { isLoopback } from "../../files/hub/loopback.ts";
 import { localPath } from "../../models/folder/local-path.ts";
 import { readRun } from "../../models/folder/run.ts";
@@ -45,6 +47,7 @@ export async function serve(named: string | undefined, options: ServeFlags, cont
     },
     { model: (name) => localPath(name, "model", context), adapter: (name) => localPath(name, "adapter", context) },
   );
+  if (options.adapterDir !== undefined) await naming(options.adapterDir, "read", stat(options.adapterDir));
   const proxies = new TrustedProxies(options.trustedProxy);
   const apiKeys = options.apiKeys === undefined ? undefined : await readApiKeys(options.apiKeys);
   await requireFreeAddress(options);

@@ -1,5 +1,6 @@
 import { RandloraError } from "../../files/errors.ts";
 import { nearest } from "../../files/nearest.ts";
+import { hintOfOtherValue } from "./other-flags.ts";
 import {
   BYTE_UNITS,
   COUNT_UNITS,
@@ -120,7 +121,8 @@ export function choice<const C extends readonly string[], D extends C[number] | 
     const meant = OTHER_SPELLINGS.get(value.toLowerCase());
     if (meant !== undefined && choices.includes(meant)) return meant;
     const near = nearest(value, choices);
-    throw new InvalidValue(`is not one of ${choices.join(", ")}`, near === undefined ? "" : `did you mean ${near}?`);
+    const hint = hintOfOtherValue(value, choices) ?? (near === undefined ? "" : `did you mean ${near}?`);
+    throw new InvalidValue(`is not one of ${choices.join(", ")}`, hint);
   };
   return { ...single(spec, choices.join("|"), { type: "choice" }, read), choices };
 }

@@ -71,6 +71,15 @@ export function hintOfOtherCommand(word: string): string | undefined {
   return Object.hasOwn(OTHER_COMMANDS, word) ? OTHER_COMMANDS[word] : undefined;
 }
 
+/** The hint after a value that other programs have beside these of ours; undefined for an unknown word. */
+export function hintOfOtherValue(value: string, choices: readonly string[]): string | undefined {
+  if (/^qlora$/i.test(value) && choices.includes("lora")) {
+    return "QLoRA is LoRA on a quantized base: --method lora --quantize q4";
+  }
+  const blocks = /^(i?q\d_|nf4|fp4)/i.test(value) ? choices.find((choice) => choice.startsWith("q4")) : undefined;
+  return blocks && `of llama.cpp's types, Q8_0 and Q4_0 are written: ${blocks} has 4 bits`;
+}
+
 const MODEL = ["MODEL", "BASE"];
 const ADAPTER = ["ADAPTER"];
 

@@ -45,7 +45,9 @@ export function parse(program: Program, argv: readonly string[], style: HelpStyl
   while ("commands" in place.entry) {
     const { asked, words, next } = readArguments(place, rest, given);
     if (asked !== undefined) return answer(asked, place, style);
-    const [word] = words;
+    // `runs` and `cache` alone list.
+    const alone = place.path.length > 0 ? place.entry.commands.find(({ name }) => name === "list")?.name : undefined;
+    const [word = alone] = words;
     if (word === undefined) throw missingCommand(place);
     const entry: Command | Group | undefined = place.entry.commands.find(({ name }) => name === word);
     rest = rest.slice(next);
