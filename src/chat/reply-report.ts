@@ -1,9 +1,8 @@
 import type { ProfileJson } from "../terminal/profile.ts";
 import type { QuantizedJson } from "../terminal/quantized.ts";
-import { type Reply, speeds } from "./generation/reply.ts";
 
 /**
- * One answer, as `chat --json` reports it.
+ * One answer, as `chat --json` reports it. In a file of its own, since the library's declarations reach it.
  * @json chat
  */
 export interface ReplyReport extends QuantizedJson, ProfileJson {
@@ -19,23 +18,5 @@ export interface ReplyReport extends QuantizedJson, ProfileJson {
     readonly decode_s: number;
     readonly prefill_tokens_per_s: number;
     readonly decode_tokens_per_s: number;
-  };
-}
-
-export function replyJson(reply: Reply, loadSeconds: number): ReplyReport {
-  const { prefill, decode } = speeds(reply);
-  return {
-    text: reply.text,
-    tokens: reply.tokens,
-    prompt_tokens: reply.promptTokens,
-    completion_tokens: reply.tokens.length,
-    finish_reason: reply.finishReason,
-    timings: {
-      load_s: loadSeconds,
-      prefill_s: reply.prefillSeconds,
-      decode_s: reply.decodeSeconds,
-      prefill_tokens_per_s: prefill,
-      decode_tokens_per_s: decode,
-    },
   };
 }

@@ -45,7 +45,7 @@ export async function openChat(request: OpenChatRequest): Promise<Chat> {
   const { model, device, threads, signal, onProgress, onNote, ...given } = request;
   const options = settledOptions(OPTIONS, given);
   const { chooseFormat, openChat: open } = await import("../chat/open-chat.ts");
-  const { replyJson } = await import("../chat/reply-report.ts");
+  const { replyJson } = await import("../chat/reply-json.ts");
   const context = quietContext({ device, threads, signal, onProgress, onNote });
   const opened = await open(await chooseFormat(needText("model", model), options), options, context);
   const { session, loadSeconds } = opened;

@@ -16,7 +16,7 @@ import { runChat } from "./run.ts";
 import { formatBytes, formatDuration, formatNumber } from "../../terminal/format.ts";
 import { describeAdapters } from "./commands.ts";
 import type { LanguageModel } from "../language-model.ts";
-import { replyJson } from "../reply-report.ts";
+import { replyJson } from "../reply-json.ts";
 import type { Session } from "../session.ts";
 import { quantizedJson } from "../../terminal/quantized.ts";
 import { TextDisplay } from "./text-display.ts";
