@@ -59,13 +59,13 @@ describe("a LoRA of ΔW", () => {
     const loaded = await python.loadAdapter(of.base, out, `${out}.safetensors`);
     expect(loaded.warnings).toEqual([]);
     const [ours, wanted] = [openTensors(`${out}.safetensors`), openTensors(theirs)];
-    expect(report.modules.length).toBe(wanted.size);
+    expect(2 * report.modules.length).toBe(wanted.size);
     for (const { module, energy } of report.modules) {
       const values = ours.get(`${module}.delta`)?.values() ?? [];
-      expect(
-        worst((i) => values[i] ?? NaN, wanted.get(`${module}.delta`)),
-        module,
-      ).toBeLessThan(1e-5);
+      const off = (of: string) => worst((i) => values[i] ?? NaN, wanted.get(`${module}.${of}`));
+      expect(off("exact"), module).toBeLessThan(1e-6);
+      // PEFT decomposes in f32, and is this far from numpy's f64 itself where singular values are near to each other.
+      expect(off("delta"), module).toBeLessThan(5e-5);
       expect(Math.abs(energy - (kept[module] ?? NaN)), module).toBeLessThan(1e-5);
     }
   });

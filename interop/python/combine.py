@@ -13,8 +13,8 @@ from safetensors.torch import save_file
 
 
 def lora_of(base: str, adapter: str, rank: float, out: str) -> dict[str, float]:
-    """`out` gets B·A of PEFT's conversion (`MODULE.delta`, f64); the answer is, by module, the part of ‖ΔW‖² that so many singular values have
-    by numpy's decomposition in f64."""
+    """`out` gets B·A of PEFT's conversion, which decomposes in f32 (`MODULE.delta`, f64), and of numpy's in f64
+    (`MODULE.exact`); the answer is, by module, the part of ‖ΔW‖² that so many singular values have by numpy's."""
     model = PeftModel.from_pretrained(load_base(Path(base)), adapter).eval()
     _, state = convert_to_lora(model, rank)
     deltas, kept = {}, {}
@@ -22,8 +22,9 @@ def lora_of(base: str, adapter: str, rank: float, out: str) -> dict[str, float]:
         a, b = (state[f"base_model.model.{path}.lora_{side}.weight"].double() for side in "AB")
         # As the weight is stored.
         deltas[f"{path}.delta"] = ((b @ a).T if getattr(layer, "fan_in_fan_out", False) else b @ a).contiguous()
-        squares = torch.from_numpy(np.linalg.svd(delta_f64(layer, "default").numpy(), compute_uv=False)) ** 2
-        kept[path] = (squares[: len(a)].sum() / squares.sum()).item()
+        u, s, v = np.linalg.svd(delta_f64(layer, "default").numpy(), full_matrices=False)
+        deltas[f"{path}.exact"] = torch.from_numpy((u[:, : len(a)] * s[: len(a)]) @ v[: len(a)])
+        kept[path] = float((s[: len(a)] ** 2).sum() / (s**2).sum())
     save_file(deltas, out)
     return kept
 
