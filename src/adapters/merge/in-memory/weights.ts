@@ -20,7 +20,7 @@ export interface ApplyOptions {
   /** Leaves out ΔW of these weights, which something else computes with. */
   readonly beside?: ReadonlySet<string> | undefined;
   readonly signal?: AbortSignal | undefined;
-  /** Told how many of the changed tensors are done; beforehand, 0. */
+  /** Told how many of the changed tensors are done, first when bytes of the first one come. */
   readonly onProgress?: ((done: number, total: number) => void) | undefined;
 }
 
