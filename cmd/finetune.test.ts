@@ -170,6 +170,18 @@ describe("--dry-run", () => {
       estimated_gpu_bytes: expect.any(Number),
       estimated_disk_bytes: expect.any(Number),
     });
+    // Three steps leave one state, however many may be kept.
+    const kept = await finetune(
+      STORIES,
+      "--data",
+      "data.jsonl",
+      "--method",
+      "full",
+      "--dry-run",
+      "--json",
+      "--keep=20",
+    );
+    expect(JSON.parse(kept.stdout).estimated_disk_bytes).toBe(JSON.parse(run.stdout).estimated_disk_bytes);
   });
 });
 

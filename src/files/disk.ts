@@ -16,7 +16,7 @@ export async function found(path: string): Promise<BigIntStats | undefined> {
 
 /**
  * Refuses what has no room on the disk, before a byte of it is written.
- * @param path what is to be written; the folder that it lies in exists
+ * @param path what is to be written
  * @param free bytes that the disk of a folder has left; undefined where it does not say
  * @throws RandloraError `file`
  */

@@ -1,9 +1,6 @@
 import { describe, expect, test } from "bun:test";
-import { join } from "node:path";
 import { refusalOf, TemporaryFolder } from "../../files/testing/folder.ts";
 import { ParquetFile } from "./parquet-file.ts";
-
-const DATA = join(import.meta.dir, "../../../fixtures/data");
 
 /** A number as Thrift's compact protocol writes it: zigzag, seven bits a byte. */
 function varint(value: number): number[] {
@@ -44,25 +41,5 @@ describe("groups", () => {
     await Bun.write(folder.at("x.parquet"), claiming(3, rows));
     const refusal = await refusalOf(() => ParquetFile.open(folder.at("x.parquet")));
     expect(refusal).toMatchObject({ code: "data", message: `${folder.at("x.parquet")}: a group of ${rows} rows` });
-  });
-
-  test("of plain columns are read by windows, nested columns by groups", async () => {
-    await using folder = await TemporaryFolder.create();
-    await Bun.write(folder.at("x.parquet"), claiming(3, 0, 2 ** 17 + 5));
-    const windows = (await ParquetFile.open(folder.at("x.parquet"))).windows(["text"]);
-    expect(windows.map(({ rowStart, rowEnd }) => rowEnd - rowStart)).toEqual([3, 2 ** 16, 2 ** 16, 5]);
-    expect(windows.map(({ rowStart }) => rowStart)).toEqual([0, 3, 3 + 2 ** 16, 3 + 2 ** 17]);
-    const chats = await ParquetFile.open(join(DATA, "chats.parquet"));
-    expect(chats.windows(["messages"])).toEqual(chats.groups);
-  });
-
-  test("have the same rows by windows", async () => {
-    const file = await ParquetFile.open(join(DATA, "kinds-snappy.parquet"));
-    const columns = file.columns.filter((column) => file.windows([column]) !== file.groups);
-    const [group] = file.groups;
-    const whole = await file.rows({ rowStart: 0, rowEnd: group?.rowEnd ?? 0 }, columns);
-    expect(whole.length).toBeGreaterThan(2);
-    const parts = whole.map((_, i) => file.rows({ rowStart: i, rowEnd: i + 1 }, columns));
-    expect((await Promise.all(parts)).flat()).toEqual(whole);
   });
 });

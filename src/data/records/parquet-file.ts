@@ -14,9 +14,6 @@ import { naming, oneLine } from "../../files/failure.ts";
 /** Rows of a group at most: they are in memory together, and a few bytes may say that there are any number. */
 const MOST_GROUP_ROWS = 2 ** 24;
 
-/** Rows of plain columns that are decoded together: pandas and pyarrow write a million into a group. */
-const WINDOW_ROWS = 2 ** 16;
-
 /** Rows that are decoded together: numbers `rowStart` to before `rowEnd` of the file. */
 export interface RowGroup {
   readonly rowStart: number;
@@ -36,10 +33,6 @@ export class ParquetFile {
   readonly name: string;
   readonly columns: readonly string[];
   readonly groups: readonly RowGroup[];
-  /** Columns that hold one value a row, whose pages can be read one by one. */
-  readonly #plain: ReadonlySet<string>;
-  /** Columns of the group whose windows are read, compressed. */
-  readonly #slices = new Map<string, Promise<ArrayBuffer>>();
   readonly #file: AsyncBuffer;
   readonly #metadata: FileMetaData;
 
@@ -48,10 +41,7 @@ export class ParquetFile {
     this.#file = file;
     this.#metadata = metadata;
     // A broken file may have columns without a name, whatever the type says.
-    const columns = parquetSchema(metadata).children;
-    this.columns = columns.map(({ element }) => String(element.name));
-    const plain = columns.filter((one) => one.children.length === 0 && one.element.repetition_type !== "REPEATED");
-    this.#plain = new Set(plain.map(({ element }) => String(element.name)));
+    this.columns = parquetSchema(metadata).children.map(({ element }) => String(element.name));
     let rowEnd = 0;
     this.groups = metadata.row_groups.map(({ num_rows }) => {
       const [rowStart, rows] = [rowEnd, Number(num_rows)];
@@ -75,24 +65,6 @@ export class ParquetFile {
     return await explaining(name, async () => new ParquetFile(name, file, await parquetMetadataAsync(file)));
   }
 
-  /** Rows to decode together, the fewer the better: parts of groups, but whole ones where a column is nested. */
-  windows(columns: readonly string[]): readonly RowGroup[] {
-    if (columns.some((column) => !this.#plain.has(column))) return this.groups;
-    return this.groups.flatMap(({ rowStart, rowEnd }) =>
-      Array.from({ length: Math.ceil((rowEnd - rowStart) / WINDOW_ROWS) }, (_, i) => {
-        const start = rowStart + i * WINDOW_ROWS;
-        return { rowStart: start, rowEnd: Math.min(start + WINDOW_ROWS, rowEnd) };
-      }),
-    );
-  }
-
-  readonly #sliceOnce = (start: number, end?: number): Promise<ArrayBuffer> => {
-    const key = `${start}-${end}`;
-    const read = this.#slices.get(key) ?? Promise.resolve(this.#file.slice(start, end));
-    this.#slices.set(key, read);
-    return read;
-  };
-
   /** A text of the metadata, which any writer may have left there. */
   note(name: string): string | undefined {
     return this.#metadata.key_value_metadata?.find(({ key }) => key === name)?.value;
@@ -112,14 +84,8 @@ export class ParquetFile {
     columns: readonly string[],
     reading: Reading = {},
   ): Promise<Record<string, unknown>[]> {
-    const isGroup = this.groups.some((group) => group.rowStart === rowStart && group.rowEnd === rowEnd);
-    const file = isGroup ? this.#file : { byteLength: this.#file.byteLength, slice: this.#sliceOnce };
-    const part = { file, metadata: this.#metadata, columns: [...columns], rowStart, rowEnd, compressors };
-    try {
-      return await explaining(this.name, () => parquetReadObjects({ ...part, ...reading }));
-    } finally {
-      if (this.groups.some((group) => group.rowEnd === rowEnd)) this.#slices.clear();
-    }
+    const part = { file: this.#file, metadata: this.#metadata, columns: [...columns], rowStart, rowEnd, compressors };
+    return await explaining(this.name, () => parquetReadObjects({ ...part, ...reading }));
   }
 }
 

@@ -5,7 +5,7 @@ import { ParquetFile } from "./parquet-file.ts";
 import type { DataRecord } from "./record.ts";
 
 /**
- * Reads the rows of a parquet file, a window at a time.
+ * Reads the rows of a parquet file, a row group at a time.
  *
  * @param columns the columns to read, where the file has them; a file with none of them is an error
  * @throws {RandloraError} as {@link ParquetFile}, `data` for text that is not UTF-8 and for a file without any of the columns
@@ -22,9 +22,9 @@ export async function* readParquetRecords(path: string, columns: readonly string
     );
   }
   const parsers = { stringFromBytes: (bytes: Uint8Array | undefined) => bytes && decodeUtf8(bytes, name) };
-  for (const window of file.windows(wanted)) {
-    for (const [i, row] of (await file.rows(window, wanted, { parsers })).entries()) {
-      const line = window.rowStart + i + 1;
+  for (const group of file.groups) {
+    for (const [i, row] of (await file.rows(group, wanted, { parsers })).entries()) {
+      const line = group.rowStart + i + 1;
       yield { line, place: `row ${line}`, fields: plainFields(row) };
     }
   }

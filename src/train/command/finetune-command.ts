@@ -146,7 +146,8 @@ async function proceed<Batch>(
   if (began !== undefined) refuseShorter(began.recorded, settings, subject);
   if (options.dryRun) {
     if (processes.rank > 0) return undefined;
-    loaded.show(await estimateRun({ settings: local, location, subject, device: context.device }, options.out));
+    const folder = began === undefined ? options.out : null;
+    loaded.show(await estimateRun({ settings: local, location, subject, device: context.device }, folder));
     return undefined;
   }
   if (began !== undefined) {

@@ -196,9 +196,13 @@ async function runAll<Batch>(
   if (first === undefined) return;
   // A fault of the program is told as one.
   if (!(first.thrown instanceof RandloraError)) throw first.thrown;
-  const { code, message } = first.thrown;
+  const { code, message, hint } = first.thrown;
   const cause = `${formatAmount(failed.length, "run")} failed, ${first.result.method} first: ${message}`;
-  throw new RandloraError(code, cause, `compare --resume ${shellWord(folder.path)} makes them again`);
+  throw new RandloraError(
+    code,
+    cause,
+    `${hint === "" ? "" : `${hint}; then `}compare --resume ${shellWord(folder.path)} makes them again`,
+  );
 }
 
 /**

@@ -60,12 +60,14 @@ describe("sizes", () => {
     expect(comparison.contenders[0]?.settings.adapter).toMatchObject({ rank: 3, alpha: 6 });
   });
 
-  test("follow another method, or the usual size of the first one, moved where another would just miss it", () => {
+  test("follow another method, or the usual size of the first one, moved where more methods are in the contest", () => {
     expect(plan({ budgets: { wish: wish("lora"), size: 4 } })).toMatchObject({ budgets: [2560], like: "lora:4" });
     const usual = plan({ budgets: undefined, wishes: [wish("full"), wish("randlora")] });
     expect(usual).toMatchObject({ budgets: [5 * 2 * (32 + 64)], like: null });
     const withLora = plan({ budgets: undefined, wishes: [wish("randlora"), wish("lora")] });
     expect(withLora).toMatchObject({ budgets: [5 * 128], like: null });
+    const withDora = plan({ budgets: undefined, wishes: [wish("randlora"), wish("lora"), wish("dora")] });
+    expect(withDora.budgets).toEqual(usual.budgets);
     expect(withLora.contenders.at(-1)).toMatchObject({ settings: { adapter: { rank: 1 } } });
   });
 

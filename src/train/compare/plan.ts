@@ -181,16 +181,23 @@ function budgetsOf(asked: ComparisonWish): readonly number[] {
   return [like === undefined ? reachable(asked, budget) : budget];
 }
 
-/** A budget that nobody asked for moves to the size of the method that would just miss the contest at it. */
+/** A budget that nobody asked for moves to a size near it at which more methods are in the contest. */
 function reachable(asked: ComparisonWish, budget: number): number {
-  const distance = (count: number) => Math.abs(count - budget) / budget;
-  const sizes = asked.wishes.flatMap((wish) => {
-    const sized = sizing(asked, wish);
-    if (sized === undefined) return [];
-    const { capacity } = sized.training;
-    return nearestSize(capacity, sized.modules, budget, sized.given, mostOf(capacity.most(sized.modules))).parameters;
-  });
-  return sizes.find((count) => distance(count) > FAIR_DISTANCE && distance(count) <= 2 * FAIR_DISTANCE) ?? budget;
+  const sized = asked.wishes.flatMap((wish) => sizing(asked, wish) ?? []);
+  const sizesAt = (wanted: number) =>
+    sized.map(({ training: { capacity }, modules, given }) => {
+      return nearestSize(capacity, modules, wanted, given, mostOf(capacity.most(modules))).parameters;
+    });
+  const isWithin = (count: number, wanted: number, part: number) => Math.abs(count - wanted) <= part * wanted;
+  const inContest = (wanted: number) =>
+    sizesAt(wanted).filter((count) => isWithin(count, wanted, FAIR_DISTANCE)).length;
+  const near = sizesAt(budget).filter(
+    (count) => isWithin(count, budget, 2 * FAIR_DISTANCE) && !isWithin(count, budget, FAIR_DISTANCE),
+  );
+  const [best] = [budget, ...new Set(near)]
+    .map((wanted) => ({ wanted, methods: inContest(wanted) }))
+    .toSorted((a, b) => b.methods - a.methods);
+  return best?.wanted ?? budget;
 }
 
 /** Where a setting has no end of its own. */

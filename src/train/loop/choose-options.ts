@@ -84,7 +84,7 @@ export async function chooseOptions<Batch>(
       return undefined;
     };
     // What was chosen for the estimate is what will run.
-    const diskBytes = savedBytes(source, summary, result, validation !== undefined);
+    const diskBytes = savedBytes(source, summary, result, { steps: steps.length, hasBest: validation !== undefined });
     return { options, place: { ...wanted, budget, choices }, bytes, diskBytes, summary, cheaper };
   };
   let chosen = await attempt(kernels?.checkpointing === true || checkpointActivations, wanted.budget);
@@ -98,15 +98,19 @@ export async function chooseOptions<Batch>(
   return chosen;
 }
 
-/** States of parameters and their two moments, one more than are kept, and folders: the newest and the best, each with the one before it. */
+/**
+ * States of parameters and their two moments, one more than are kept but no more than the run writes, and folders: the
+ * newest and the best, each with the one before it.
+ */
 function savedBytes<Batch>(
   { settings, bytes }: TrainingSource<Batch>,
   { trainableParameters }: MethodSummary,
   result: TrainedModel<Batch>["result"],
-  hasBest: boolean,
+  { steps, hasBest }: { readonly steps: number; readonly hasBest: boolean },
 ): number {
   const folder = result === "model" ? bytes : 4 * trainableParameters;
-  return (settings.keep + 1) * 12 * trainableParameters + (hasBest ? 4 : 2) * folder;
+  const states = Math.min(settings.keep, Math.ceil(steps / settings.saveEvery)) + 1;
+  return states * 12 * trainableParameters + (hasBest ? 4 : 2) * folder;
 }
 
 /** Most micro-batches whose gradients are added up before others' are. */

@@ -27,17 +27,17 @@ export interface RunEstimate {
 
 /**
  * Plans a run and estimates its memory; nothing is trained or written.
- * @param folder where it would be
+ * @param folder where it would be; null for a run that is there already
  * @throws RandloraError as `finetune`
  */
-export async function estimateRun<Batch>(input: RunInput<Batch>, folder = RUNS): Promise<RunEstimate> {
+export async function estimateRun<Batch>(input: RunInput<Batch>, folder: string | null = RUNS): Promise<RunEstimate> {
   const { settings, location, subject } = input;
   const plan = subject.plan(settings);
   await using source = await subject.open(settings, location, {});
   using opened = await openGpu(input);
   const { gpu } = opened;
   const { options, bytes, diskBytes, summary } = await chooseWhatFits(gpu, source, input, undefined, () => {});
-  await requireSpace(join(folder, "state"), diskBytes);
+  if (folder !== null) await requireSpace(join(folder, "state"), diskBytes);
   return {
     steps: plan.steps.length,
     epochs: Math.ceil(plan.steps.length / plan.steps.stepsPerEpoch),

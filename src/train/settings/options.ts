@@ -359,7 +359,7 @@ export const FINETUNE_OPTIONS = {
     topic: "Run",
     help: "resume a run from its last training state; without RUN, the newest under runs/",
   }),
-  dryRun: flag({ topic: "Run", help: "show samples, parameter count and memory estimate without training" }),
+  dryRun: flag({ topic: "Run", help: "show samples, method, memory and disk without training" }),
   ...IMAGE_OPTIONS,
 } as const;
 

@@ -1,7 +1,7 @@
-// Bytes of WebAssembly as the standard's binary format has them; wasm-machine.test.ts runs what is made of them.
+// Bytes of WebAssembly as the standard's binary format has them; machine.test.ts runs what is made of them.
 
 /** A whole number without sign, seven bits a byte. */
-export function leb(value: number): number[] {
+function leb(value: number): number[] {
   const bytes: number[] = [];
   for (let rest = value >>> 0; ; rest >>>= 7) {
     bytes.push(rest > 127 ? (rest & 127) | 128 : rest);

@@ -96,6 +96,12 @@ describe("a set by name without a layout of its own", () => {
     expect([named?.classes, named?.texts]).toEqual([["pale_rose"], ["pale_rose"]]);
     expect((await refusalOf(() => open("valid", set?.classes))).message).toContain("its 1 classes are not the 102");
     expect(await openImages({ data: folder.path, split: "test", dataset: "MNIST" })).toBeUndefined();
+    // Oxford counts from 1.
+    await Bun.write(folder.at("train.csv"), "path,label\n1.jpg,2\n0.jpg,1\n");
+    expect(await refusalOf(() => open("train"))).toMatchObject({
+      code: "data",
+      message: `${folder.at("train.csv")}: its classes are the numbers 1, 2 …, not 0 to 101 in their order`,
+    });
   });
 });
 

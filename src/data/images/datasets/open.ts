@@ -122,10 +122,22 @@ async function openFolders(folder: string, known: readonly string[] | undefined)
   return fileSet(folder, { classes, texts: textsOf(classes), upright: true }, samples);
 }
 
-/** A set whose classes are numbered from 0 ("7", "007") gets these names. */
+/**
+ * A set whose classes are numbered from 0 ("7", "007") gets these names.
+ * @throws RandloraError `data` for other numbers, which would be names of other classes, or of none
+ */
 function calledBy(names: readonly string[], set: ImageSet): ImageSet {
-  const isNumbered = set.classes.every((name, label) => /^\d+$/.test(name) && Number(name) === label);
-  return isNumbered && set.classes.length <= names.length ? { ...set, classes: names } : set;
+  if (!set.classes.every((name) => /^\d+$/.test(name))) return set;
+  if (set.classes.length <= names.length && set.classes.every((name, label) => Number(name) === label)) {
+    return { ...set, classes: names };
+  }
+  const found = `its classes are the numbers ${set.classes.slice(0, 3).join(", ")} …`;
+  const digits = String(names.length - 1).length;
+  throw new RandloraError(
+    "data",
+    `${set.path}: ${found}, not 0 to ${names.length - 1} in their order`,
+    `name class folders from ${"0".repeat(digits)} to ${names.length - 1}, or by their classes`,
+  );
 }
 
 /** A set by name: prompts have its names as they are, and images are not turned, as in torchvision's sets. */

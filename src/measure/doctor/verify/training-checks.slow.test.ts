@@ -17,9 +17,12 @@ const signal = new AbortController().signal;
 
 // After a change of kernels that is meant to change their bits: `bun scripts/expected.ts`. The fastest code has its turn in
 // cmd/binary.slow.test.ts: `doctor --verify`.
-test.each(availableCodes().slice(0, -1))("training and merges have the bits that are stored: %s", async (code) => {
-  process.env[VARIABLE] = code;
-  using devices = new CheckedDevice(() => CpuDevice.open({ threads: 2 }));
-  for (const check of trainingChecks({ choice: "cpu", threads: 2 }))
-    expect((await check.run(devices, signal)).wrong).toBeUndefined();
-});
+test.each(availableCodes().slice(0, Math.max(1, availableCodes().length - 1)))(
+  "training and merges have the bits that are stored: %s",
+  async (code) => {
+    process.env[VARIABLE] = code;
+    using devices = new CheckedDevice(() => CpuDevice.open({ threads: 2 }));
+    for (const check of trainingChecks({ choice: "cpu", threads: 2 }))
+      expect((await check.run(devices, signal)).wrong).toBeUndefined();
+  },
+);
