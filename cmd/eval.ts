@@ -1,4 +1,4 @@
-import { PERPLEXITY_OPTIONS } from "../src/measure/eval/options.ts";
+import { FORGETTING_OPTIONS, PERPLEXITY_OPTIONS } from "../src/measure/eval/options.ts";
 import { defineCommand, defineGroup, optional } from "../src/terminal/options/command.ts";
 import { chatsCommand } from "./eval-chats.ts";
 import { commonsenseCommand } from "./eval-commonsense.ts";
@@ -22,10 +22,28 @@ const perplexityCommand = defineCommand({
   },
 });
 
+/** `randlora eval forgetting`. */
+const forgettingCommand = defineCommand({
+  name: "forgetting",
+  summary: "Measure what an adapter makes a model forget",
+  example: "randlora eval forgetting HuggingFaceTB/SmolLM2-135M-Instruct --adapter my-adapter",
+  arguments: {
+    model: optional(
+      "MODEL",
+      "the model: a folder or one of its files, a run, org/name on the Hub, or embedded; default: the newest run or merged model here, else embedded",
+    ),
+  },
+  options: FORGETTING_OPTIONS,
+  async run({ model }, options, context) {
+    const { evalForgetting } = await import("../src/measure/eval/forgetting-command.ts");
+    await evalForgetting(model, options, context);
+  },
+});
+
 /** `randlora eval`. */
 export const command = defineGroup({
   name: "eval",
   otherNames: ["evaluate", "perplexity", "ppl", "benchmark"],
   summary: "Measure a model",
-  commands: [chatsCommand, perplexityCommand, commonsenseCommand, imagesCommand],
+  commands: [chatsCommand, perplexityCommand, forgettingCommand, commonsenseCommand, imagesCommand],
 });

@@ -55,6 +55,20 @@ async function expectPerplexities(of: Case, merged: string, begins: boolean): Pr
   else expect(ours.merged.nll).not.toBe(ours.adapted.nll);
 }
 
+/** What an adapter makes of a text that is cut is PyTorch's difference. */
+async function expectForgetting(of: Case, merged: string): Promise<void> {
+  const [adapter = ""] = of.adapters;
+  const file = join(of.folder, "texts.jsonl");
+  await Bun.write(file, JSON.stringify({ text: await Bun.file(text).text() }));
+  const args = [of.base, "--adapter", adapter, "--file", file, "--context", String(CONTEXT), "--json"];
+  const ours = JSON.parse(await randlora(["eval", "forgetting", ...args]));
+  const { ids } = await tokensOf(of.base, text);
+  const first = { ids: ids.slice(0, CONTEXT), context: CONTEXT, beginning: null };
+  const { base, adapted } = await python.perplexities({ base: of.base, adapter, merged, ...first });
+  expect(Math.abs(ours.forgetting - (adapted - base))).toBeLessThan(1e-5);
+  expect(ours).toMatchObject({ texts: 1, tokens: CONTEXT - 1, error: null });
+}
+
 describe("the compiled binary merges a PEFT adapter into", () => {
   test(
     "the storyteller (f32)",
@@ -70,6 +84,7 @@ describe("the compiled binary merges a PEFT adapter into", () => {
       const far = await python.logits(out, join(of.folder, "logits.safetensors"));
       expect(far.ours_exact).toBeLessThan(1e-6);
       await expectPerplexities(of, out, true);
+      await expectForgetting(of, out);
     },
     TIMEOUT,
   );

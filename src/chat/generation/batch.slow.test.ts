@@ -54,11 +54,11 @@ test.each([1, 3, 8])("greedy texts are transformers', %d at a time", async (batc
   );
 });
 
-test("sampled texts are those that each would be alone", async () => {
+test("sampled texts are those that each would be alone, each with a seed of its own", async () => {
   const sampling = { ...DEFAULT_SAMPLING, temperature: 1.2, seed: 7 };
   const answers = await all(prompts, { sampling });
   for (const [index, { tokens }] of answers.entries()) {
-    expect(tokens).toEqual(await alone(prompts[index] ?? [], sampling));
+    expect(tokens).toEqual(await alone(prompts[index] ?? [], { ...sampling, seed: sampling.seed + index }));
   }
 });
 

@@ -32,8 +32,8 @@ export interface BatchOptions {
   readonly stopTokens: ReadonlySet<number>;
   /** Prompts that are decoded together; 8 by default. */
   readonly batchSize?: number;
-  /** Greedy by default. All answers have the same seed. */
-  readonly sampling?: SamplingOptions;
+  /** Greedy by default. The seed is the first prompt's; that of each further one is one more. */
+  readonly sampling?: SamplingOptions | undefined;
   /** Positions that may be used; the model's own by default. */
   readonly context?: number;
   readonly signal?: AbortSignal | undefined;
@@ -52,7 +52,14 @@ export async function generateBatch(
   options: BatchOptions,
   onAnswer: (answer: BatchAnswer) => void | Promise<void>,
 ): Promise<void> {
-  const { beams = 1, maxTokens, batchSize = BATCH_SIZE, signal, context = decoder.config.contextLength } = options;
+  const {
+    beams = 1,
+    maxTokens,
+    batchSize = BATCH_SIZE,
+    sampling,
+    signal,
+    context = decoder.config.contextLength,
+  } = options;
   checkCount("beams", beams);
   checkCount("maxTokens", maxTokens);
   checkCount("batchSize", batchSize);
@@ -77,7 +84,12 @@ export async function generateBatch(
   const takeSome = async (): Promise<void> => {
     for (const index of numbers) {
       stopped.throwIfAborted();
-      const answer = await answerOf(loop, prompts[index] ?? [], { ...options, context, signal: stopped });
+      const answer = await answerOf(loop, prompts[index] ?? [], {
+        ...options,
+        sampling: sampling && { ...sampling, seed: sampling.seed + index },
+        context,
+        signal: stopped,
+      });
       await (told = told.then(() => onAnswer({ index, ...answer })));
     }
   };

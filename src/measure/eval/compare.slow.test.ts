@@ -9,6 +9,7 @@ import { readModel, rounded, widened, writeAdapter, writeModel } from "../../ada
 import { numbers, writeFolder } from "../../adapters/testing/adapters.ts";
 import { writePackedExperts } from "../../models/testing/packed-experts.ts";
 import { comparePerplexity, type ComparisonOptions } from "./compare.ts";
+import { givenTexts, windows } from "./perplexity.ts";
 
 const layer = (index: number, name: string) => `model.layers.${index}.${name}`;
 
@@ -41,9 +42,11 @@ beforeAll(async () => {
 }, 60_000);
 afterAll(() => folder[Symbol.asyncDispose]());
 
+const cut = (of: readonly number[], size: number) => givenTexts(windows(of, size), size);
+
 function compare(model: string, options: Partial<ComparisonOptions> = {}) {
   const location = { folder: model, weights: undefined };
-  return comparePerplexity(ids, { location, merged: false, open: () => openTestDevice(), context: 16, ...options });
+  return comparePerplexity(cut(ids, 16), { location, merged: false, open: () => openTestDevice(), ...options });
 }
 
 async function mergedFolder(base: string, dtype: "keep" | "f32"): Promise<string> {
@@ -136,7 +139,9 @@ test("under --memory windows that do not fit are refused before anything is read
     let passes = 0;
     const open = () => CpuDevice.open({ threads: 1, memory });
     const onPasses = (count: number): void => void (passes = count);
-    const found = await comparePerplexity(many, { location, merged: false, open, context, onPasses }).catch(String);
+    const found = await comparePerplexity(cut(many, context), { location, merged: false, open, onPasses }).catch(
+      String,
+    );
     return { found, passes };
   };
   const whole = await measure(512, 3e6);

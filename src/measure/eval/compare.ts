@@ -12,7 +12,7 @@ import { ALONE, type Processes } from "../../mpi/processes.ts";
 import { RandloraError } from "../../files/errors.ts";
 import { refuseOtherDevice } from "../../terminal/options/shared-work.ts";
 import { refuseLargeWindow } from "./fitting-window.ts";
-import { type Perplexity, perplexity } from "./perplexity.ts";
+import { type Perplexity, perplexity, type Texts } from "./perplexity.ts";
 
 /** What is measured: a model, and the same model with an adapter. */
 export interface Comparison {
@@ -45,26 +45,23 @@ export interface ComparisonOptions {
   readonly kvType?: KvName | undefined;
   /** Opens the GPU, once the adapter has been found to fit. */
   readonly open: () => Promise<Device>;
-  /** Tokens of a window, and what each begins with: as `perplexity` has them. */
-  readonly context: number;
-  readonly beginning?: number | undefined;
-  /** Told how many times the text is gone through, before that begins. */
+  /** Told how many times the texts are gone through, before that begins. */
   readonly onPasses?: (passes: number) => void;
-  /** Told the number of tokens after each window. */
+  /** Told the number of tokens after each text. */
   readonly onTokens?: (tokens: number) => void;
   readonly signal?: AbortSignal;
-  /** That share the text; this one alone by default. */
+  /** That share the texts; this one alone by default. */
   readonly processes?: Processes | undefined;
 }
 
 /**
- * Perplexities of a text, side by side. The weights are read once: those that the adapter changes are held in f32, which
+ * Perplexities of texts, side by side. The weights are read once: those that the adapter changes are held in f32, which
  * holds every bf16 or f16 number as it is, so that the base and the merged model keep their values; blocks stay blocks.
  * @throws RandloraError `usage` for `merged` where weights are quantized; as `MergedCheckpoint.open`, `Decoder.load` and `perplexity`
  */
-export async function comparePerplexity(ids: readonly number[], options: ComparisonOptions): Promise<Comparison> {
-  const { location, adapter, generator, merged, quantize, kvType = "f32", open, context } = options;
-  const { beginning, onPasses, onTokens, signal, processes = ALONE } = options;
+export async function comparePerplexity(texts: Texts, options: ComparisonOptions): Promise<Comparison> {
+  const { location, adapter, generator, merged, quantize, kvType = "f32", open } = options;
+  const { onPasses, onTokens, signal, processes = ALONE } = options;
   const { folder, weights } = location;
   await using planned = adapter && (await MergedCheckpoint.open(weights ?? folder, [adapter], { generator }));
   const changes = planned?.changes ?? [];
@@ -81,14 +78,15 @@ export async function comparePerplexity(ids: readonly number[], options: Compari
     dtype: (names) => (names.some((name) => touched.has(name)) ? "F32" : undefined),
     ...(signal === undefined ? {} : { signal }),
   });
-  await refuseLargeWindow(decoder, Math.min(context, ids.length));
+  await refuseLargeWindow(
+    decoder,
+    texts.lengths.reduce((most, length) => Math.max(most, length), 0),
+  );
   onPasses?.(1 + Number(adapter !== undefined) + Number(rounds));
   let [predicted, seconds] = [0, 0];
   const measure = async () => {
     const begin = performance.now();
-    const found = await perplexity(decoder, ids, {
-      context,
-      beginning,
+    const found = await perplexity(decoder, texts, {
       processes,
       ...(onTokens === undefined ? {} : { onTokens }),
       ...(signal === undefined ? {} : { signal }),

@@ -18,14 +18,8 @@ import { quantizeOption } from "../../terminal/options/shared/quantize.ts";
 export const MATCHES = ["exact", "json"] as const;
 export type Match = (typeof MATCHES)[number];
 
-/** The options of `randlora eval perplexity`. */
-export const PERPLEXITY_OPTIONS = {
-  file: text({ short: "f", value: "FILE", topic: "Text", help: "UTF-8 text file; - is stdin" }),
-  context: contextOption({
-    topic: "Text",
-    help: "window length in tokens; windows do not overlap",
-    defaultText: "1024, or the model's context if smaller",
-  }),
+/** What is common to `eval perplexity` and `eval forgetting`. */
+const ON_TEXTS = {
   adapter: text({ value: "A", topic: "Adapter", help: "adapter to measure the model with as well, in f32" }),
   scale: number({ value: "S", topic: "Adapter", help: "adapter scale: multiplies α/r", defaultText: "1" }),
   generator: generatorOption("Adapter"),
@@ -35,7 +29,46 @@ export const PERPLEXITY_OPTIONS = {
   merged: flag({ topic: "Adapter", help: "measure the model that merge would write as well" }),
 } as const;
 
+/** The options of `randlora eval perplexity`. */
+export const PERPLEXITY_OPTIONS = {
+  file: text({ short: "f", value: "FILE", topic: "Text", help: "UTF-8 text file; - is stdin" }),
+  context: contextOption({
+    topic: "Text",
+    help: "window length in tokens; windows do not overlap",
+    defaultText: "1024, or the model's context if smaller",
+  }),
+  ...ON_TEXTS,
+} as const;
+
 export type PerplexityFlags = OptionValues<typeof PERPLEXITY_OPTIONS>;
+
+/** The options of `randlora eval forgetting`. */
+export const FORGETTING_OPTIONS = {
+  file: text({
+    short: "f",
+    value: "FILE",
+    topic: "Text",
+    help: "texts to measure on: .jsonl with text, or plain; - is stdin",
+    defaultText: "drawn from the base",
+  }),
+  texts: integer({
+    topic: "Text",
+    help: "number of texts: those drawn, or the first of FILE",
+    min: 1,
+    defaultText: "64",
+  }),
+  context: contextOption({
+    topic: "Text",
+    help: "length of a text in tokens, at most",
+    defaultText: "256 drawn, 768 of FILE",
+  }),
+  seed: integer({ topic: "Text", help: "seed of the texts drawn", min: 0, default: 0 }),
+  ...ON_TEXTS,
+} as const;
+
+export type ForgettingFlags = OptionValues<typeof FORGETTING_OPTIONS>;
+
+export type TextFlags = OptionValues<typeof ON_TEXTS> & { readonly file: string | undefined };
 
 /** The options of `randlora eval chats`. */
 export const CHATS_OPTIONS = {

@@ -4,7 +4,7 @@ import type { Device } from "../../compute/device/device.ts";
 import { openTestDevice } from "../../compute/device/testing/open.ts";
 import type { Decoder } from "../../models/decoder/decoder.ts";
 import { loadDecoder } from "../../models/folder/load-decoder.ts";
-import { perplexity, windows, windowSize } from "./perplexity.ts";
+import { givenTexts, perplexity, type PerplexityOptions, windows, windowSize } from "./perplexity.ts";
 
 let gpu: Device;
 let decoder: Decoder;
@@ -13,6 +13,10 @@ beforeAll(async () => {
   decoder = await loadDecoder(gpu, STORIES);
 }, 120_000);
 afterAll(() => gpu.close());
+
+function measured(ids: readonly number[], size: number, options: PerplexityOptions = {}) {
+  return perplexity(decoder, givenTexts(windows(ids, size), size), options);
+}
 
 test.each([
   [
@@ -49,7 +53,7 @@ test("windows after the first begin with what the tokenizer begins texts with, i
 test("a text is the mean over the predicted tokens of its windows", async () => {
   const texts = await expectedStories();
   for (const { ids, nll } of texts) {
-    const found = await perplexity(decoder, ids, { context: 512 });
+    const found = await measured(ids, 512);
     expect(found.tokens).toBe(ids.length - 1);
     expect(Math.abs(found.nll - nll)).toBeLessThan(1e-4 * nll);
     expect(found.perplexity).toBeCloseTo(Math.exp(found.nll), 10);
@@ -57,15 +61,15 @@ test("a text is the mean over the predicted tokens of its windows", async () => 
   // Equal windows one after the other: the same mean, and progress adds up to all tokens.
   const [{ ids, nll }] = texts;
   const counted: number[] = [];
-  const twice = await perplexity(decoder, [...ids, ...ids, 7], {
-    context: ids.length,
-    onTokens: (tokens) => counted.push(tokens),
-  });
+  const twice = await measured([...ids, ...ids, 7], ids.length, { onTokens: (tokens) => counted.push(tokens) });
   expect(twice.tokens).toBe(2 * (ids.length - 1));
   expect(Math.abs(twice.nll - nll)).toBeLessThan(1e-4 * nll);
   expect(counted).toEqual([ids.length, ids.length]);
   // The stories begin with BOS; the second window begins with it, whatever stands there.
-  const begun = await perplexity(decoder, [...ids, 9, ...ids.slice(1)], { context: ids.length, beginning: ids[0] });
+  const begun = await perplexity(
+    decoder,
+    givenTexts(windows([...ids, 9, ...ids.slice(1)], ids.length, ids[0]), ids.length),
+  );
   expect([begun.tokens, begun.nll]).toEqual([twice.tokens, twice.nll]);
 });
 
@@ -80,5 +84,5 @@ test("windows end at the model's context, unless RoPE is scaled", () => {
 });
 
 test("a text without anything to predict is refused", async () => {
-  await expect(perplexity(decoder, [1], { context: 512 })).rejects.toMatchObject({ code: "data" });
+  await expect(measured([1], 512)).rejects.toMatchObject({ code: "data" });
 });

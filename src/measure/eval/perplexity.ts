@@ -11,17 +11,37 @@ export interface Perplexity {
   readonly nll: number;
   /** exp(nll). */
   readonly perplexity: number;
+  /** Of each text the sum over its predicted tokens, and how many they are. */
+  readonly sums: readonly { readonly nll: number; readonly tokens: number }[];
+}
+
+/** What is predicted: each text by itself, and of it every token but the first. */
+export interface Texts {
+  /** Tokens of each. */
+  readonly lengths: readonly number[];
+  /** Tokens of one at most. */
+  readonly size: number;
+  /** The loaded model writes them, when it is first asked for them. */
+  readonly isDrawn: boolean;
+  /** Those from `from` up to `end`. */
+  idsOf(from: number, end: number, decoder: Decoder): Promise<readonly (readonly number[])[]>;
+}
+
+/** Texts that are there. */
+export function givenTexts(texts: readonly (readonly number[])[], size: number): Texts {
+  return {
+    lengths: texts.map(({ length }) => length),
+    size,
+    isDrawn: false,
+    idsOf: async (from, end) => texts.slice(from, end),
+  };
 }
 
 export interface PerplexityOptions {
-  /** Tokens of a window. */
-  readonly context: number;
-  /** What the tokenizer begins a text with: every window begins with it. */
-  readonly beginning?: number | undefined;
-  /** Told the number of tokens after each window. */
+  /** Told the number of tokens after each text. */
   readonly onTokens?: (tokens: number) => void;
   readonly signal?: AbortSignal;
-  /** That share the windows; this one alone by default. */
+  /** That share the texts; this one alone by default. */
   readonly processes?: Processes | undefined;
 }
 
@@ -60,34 +80,43 @@ export function windows(ids: readonly number[], size: number, beginning?: number
 }
 
 /**
- * The perplexity of a tokenized text: in each window every token but the first is predicted from those before it; the
- * mean is over all predicted tokens.
- * @throws RandloraError `data` for a text too short; `model` for ids beyond the vocabulary; `numeric` when it overflows
+ * How well a model predicts texts: in each every token but the first from those before it; the mean is over all predicted
+ * tokens.
+ * @throws RandloraError `data` for texts too short; `model` for ids beyond the vocabulary; `numeric` when it overflows
  */
 export async function perplexity(
   decoder: Decoder,
-  ids: readonly number[],
-  { context, beginning, onTokens, signal, processes = ALONE }: PerplexityOptions,
+  texts: Texts,
+  { onTokens, signal, processes = ALONE }: PerplexityOptions = {},
 ): Promise<Perplexity> {
-  const all = windows(ids, context, beginning);
-  if (all.length === 0) {
-    throw new RandloraError("data", `the text has ${ids.length} tokens: nothing to predict`, "give a longer text");
+  const { lengths } = texts;
+  if (lengths.every((length) => length < 2)) {
+    throw new RandloraError("data", "the text has no two tokens: nothing to predict", "give a longer text");
   }
   // Added in their order, whoever worked them out.
   const likelihoods = await gatherComputed(processes, async () => {
     const own: number[] = [];
-    for (const window of all.slice(...ownRange(processes, all.length))) {
+    for (const ids of await texts.idsOf(...ownRange(processes, lengths.length), decoder)) {
       using cache = decoder.createCache();
-      const values = await decoder.nll(cache, window, signal === undefined ? {} : { signal });
+      const values = await decoder.nll(cache, ids, signal === undefined ? {} : { signal });
       for (const value of values) own.push(value);
-      onTokens?.(window.length);
+      onTokens?.(ids.length);
     }
     return own;
   });
   const tokens = likelihoods.length;
-  const nll = likelihoods.reduce((sum, value) => sum + value, 0) / tokens;
+  const nll = sum(likelihoods) / tokens;
   if (tokens > 0 && !Number.isFinite(nll)) {
     throw new RandloraError("numeric", "the model's likelihoods are not finite", "are its weights damaged?");
   }
-  return { tokens, nll, perplexity: Math.exp(nll) };
+  let at = 0;
+  const sums = lengths.map((length) => ({
+    nll: sum(likelihoods.slice(at, (at += Math.max(0, length - 1)))),
+    tokens: Math.max(0, length - 1),
+  }));
+  return { tokens, nll, perplexity: Math.exp(nll), sums };
+}
+
+function sum(values: readonly number[]): number {
+  return values.reduce((total, value) => total + value, 0);
 }

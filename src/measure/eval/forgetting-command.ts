@@ -1,0 +1,69 @@
+import { join } from "node:path";
+import { readRecords } from "../../data/records/records.ts";
+import { RandloraError } from "../../files/errors.ts";
+import { oneLine } from "../../files/failure.ts";
+import { readOptionalJsonObject } from "../../files/read-text.ts";
+import type { Context } from "../../terminal/options/command.ts";
+import { drawnTexts } from "./forgetting.ts";
+import { forgettingJson, forgettingText } from "./forgetting-report.ts";
+import { measureTexts, type ReadModel } from "./measure-texts.ts";
+import { givenTexts, type Texts, windowSize } from "./perplexity.ts";
+import type { ForgettingFlags } from "./options.ts";
+
+/** Texts, and tokens of one, where nothing is said: of a file as PEFT's method_comparison/MetaMathQA/utils.py has them. */
+const DRAWN = { count: 64, length: 256 };
+const OF_FILE = { count: 100, length: 768 };
+
+/**
+ * Measures what an adapter makes a model forget: by how much it predicts texts worse that the adapter was not trained for.
+ * @throws RandloraError `data` for records without a text; as `measureTexts`
+ */
+export async function evalForgetting(
+  argument: string | undefined,
+  options: ForgettingFlags,
+  context: Context,
+): Promise<void> {
+  await measureTexts(argument, options, context, {
+    command: "forgetting",
+    alone: "eval forgetting compares a model with itself and an adapter, and there is none",
+    async textsOf({ file, texts, context: asked, seed }, model, onTokens) {
+      const { config } = model;
+      if (file !== undefined) {
+        const size = windowSize(config, asked ?? Math.min(OF_FILE.length, config.contextLength));
+        return await readTexts(file, texts ?? OF_FILE.count, size, model);
+      }
+      // A token more than is predicted: the one that the text begins with.
+      const size = windowSize(config, (asked ?? Math.min(DRAWN.length, config.contextLength - 1)) + 1);
+      const [beginning, { signal }] = [await beginningOf(model), model];
+      return drawnTexts({ count: texts ?? DRAWN.count, length: size - 1, beginning, seed, signal, onTokens });
+    },
+    report(found, texts, { seed }, own) {
+      const of = texts.isDrawn ? seed : undefined;
+      own.result(forgettingJson(found, texts, of), () => forgettingText(found, texts, own));
+    },
+  });
+}
+
+/** The first texts of a data file, each cut at `size` tokens. */
+async function readTexts(path: string, most: number, size: number, { tokenizer }: ReadModel): Promise<Texts> {
+  const texts: (readonly number[])[] = [];
+  for await (const { place, fields } of readRecords(path, ["text"])) {
+    const { text } = fields;
+    if (typeof text !== "string") {
+      const hint = 'give texts, as {"text": …} a line: held-out chats are measured by eval chats';
+      throw new RandloraError("data", `${oneLine(path)}: ${place}: no text`, hint);
+    }
+    texts.push(tokenizer.encode(text).slice(0, size));
+    if (texts.length === most) break;
+  }
+  return givenTexts(texts, size);
+}
+
+/** The token that a text of this model begins with. @throws RandloraError `model` where neither tokenizer nor config.json names one */
+async function beginningOf({ folder, tokenizer }: ReadModel): Promise<number> {
+  const { bos_token_id: bos } = await readOptionalJsonObject(join(folder, "config.json"));
+  const found = tokenizer.beginning ?? (typeof bos === "number" ? bos : tokenizer.eos?.id);
+  if (found !== undefined) return found;
+  const cause = "the model names no token that a text begins with, so that it cannot draw any";
+  throw new RandloraError("model", cause, "give texts with --file");
+}

@@ -1,0 +1,68 @@
+import { formatAmount, formatNumber } from "../../terminal/format.ts";
+import type { Context } from "../../terminal/options/command.ts";
+import { type ProfileJson, profileJson, profileText } from "../../terminal/profile.ts";
+import { type QuantizedJson, quantizedJson } from "../../terminal/quantized.ts";
+import { formatTable } from "../../terminal/table.ts";
+import type { Comparison } from "./compare.ts";
+import { forgettingOf } from "./forgetting.ts";
+import type { Texts } from "./perplexity.ts";
+
+/** @json eval forgetting */
+interface ForgettingJson extends QuantizedJson, ProfileJson {
+  readonly texts: number;
+  /** Predicted tokens. */
+  readonly tokens: number;
+  /** Of texts that the base drew. */
+  readonly seed?: number;
+  /** Of the base. */
+  readonly nll: number;
+  /** Mean of the differences a token, in nats: adapted less base. */
+  readonly forgetting: number;
+  /** Standard error, over texts; null for one text. */
+  readonly error: number | null;
+  /** With --merged the same of what merge would write. */
+  readonly merged?: object;
+  readonly tokens_per_s: number;
+}
+
+/** The report of `eval forgetting` for `--json`. */
+export function forgettingJson(found: Comparison, texts: Texts, seed: number | undefined): ForgettingJson {
+  const { base, adapted = base, merged, quantized, tokensPerSecond, profile } = found;
+  const figures = (of: Comparison["base"]) => {
+    const { mean, error } = forgettingOf(base, of);
+    return { forgetting: mean, error };
+  };
+  return {
+    texts: texts.lengths.length,
+    tokens: base.tokens,
+    ...(seed === undefined ? {} : { seed }),
+    nll: base.nll,
+    ...figures(adapted),
+    ...(merged === undefined ? {} : { merged: figures(merged) }),
+    tokens_per_s: tokensPerSecond,
+    ...quantizedJson(quantized),
+    ...profileJson(profile),
+  };
+}
+
+/** The report as a table. */
+export function forgettingText(found: Comparison, texts: Texts, { columns, style }: Context): string {
+  const { base, adapted, merged, mergedDtypes } = found;
+  const rows = [
+    ["base", base] as const,
+    ["adapted, in f32", adapted] as const,
+    [`merged, in ${mergedDtypes.join(" and ").toLowerCase()}`, merged] as const,
+  ].flatMap(([name, figures]) => {
+    if (figures === undefined) return [];
+    const { mean, error } = forgettingOf(base, figures);
+    const range = error === null ? "" : ` ± ${error.toFixed(4)}`;
+    return [[name, figures.nll.toFixed(4), figures === base ? "" : `${mean.toFixed(4)}${range}`]];
+  });
+  const table = formatTable(rows, { head: ["", "nll", "forgetting"], align: "lrr", columns, markHead: style.dim });
+  const from = texts.isDrawn
+    ? "drawn from the base: forgetting is KL(base ‖ adapted) a token"
+    : "of the file: forgetting is the rise of nll";
+  const amounts = `${formatAmount(base.tokens, "token")} of ${formatAmount(texts.lengths.length, "text")}`;
+  const speed = `${formatNumber(Math.round(found.tokensPerSecond))} a second`;
+  return `${table}${amounts} ${from}, with its standard error; ${speed}\n${profileText(found.profile, columns)}`;
+}

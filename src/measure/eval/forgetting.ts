@@ -1,0 +1,66 @@
+import { generateBatch } from "../../chat/generation/batch.ts";
+import { DEFAULT_SAMPLING } from "../../chat/generation/sampling.ts";
+import type { Decoder } from "../../models/decoder/decoder.ts";
+import type { Perplexity, Texts } from "./perplexity.ts";
+
+/** What an adapter costs on texts that it was not trained for, in nats a token. */
+export interface Forgetting {
+  /** Mean loss with the adapter less that of the base. Over texts that the base wrote: their Kullback-Leibler divergence, unbiased. */
+  readonly mean: number;
+  /** Its standard error, over texts; null for a single one. */
+  readonly error: number | null;
+}
+
+/** @param adapted of the same texts as `base` */
+export function forgettingOf(base: Perplexity, adapted: Perplexity): Forgetting {
+  const mean = adapted.nll - base.nll;
+  const texts = base.sums.length;
+  // Tokens of a text depend on each other: what one text adds to the ratio of two sums counts once.
+  const squares = base.sums.reduce((sum, { nll, tokens }, at) => {
+    const more = (adapted.sums[at]?.nll ?? 0) - nll - mean * tokens;
+    return sum + more * more;
+  }, 0);
+  const error = texts < 2 ? null : Math.sqrt((squares * texts) / (texts - 1)) / base.tokens;
+  return { mean, error };
+}
+
+export interface Drawing {
+  readonly count: number;
+  /** Tokens of each, without the one that it begins with. */
+  readonly length: number;
+  readonly beginning: number;
+  /** Of the first text; that of each further one is one more. */
+  readonly seed: number;
+  readonly signal?: AbortSignal | undefined;
+  /** Told the number of tokens after each text. */
+  readonly onTokens?: (tokens: number) => void;
+}
+
+/**
+ * Texts as a model writes them by itself: at temperature 1, nothing cut, and on after an end of text, so that they are a
+ * sample of its own distribution. Each is drawn once, by what is loaded when it is first asked for.
+ */
+export function drawnTexts({ count, length, beginning, seed, signal, onTokens }: Drawing): Texts {
+  const drawn = new Map<number, Promise<readonly (readonly number[])[]>>();
+  const draw = async (from: number, end: number, decoder: Decoder) => {
+    const texts: (readonly number[])[] = [];
+    const prompts = Array.from({ length: end - from }, () => [beginning]);
+    const sampling = { ...DEFAULT_SAMPLING, temperature: 1, topK: 0, topP: 1, minP: 0, seed: seed + from };
+    const options = { maxTokens: length, stopTokens: new Set<number>(), sampling, signal };
+    await generateBatch(decoder, prompts, options, ({ index, tokens }) => {
+      texts[index] = [beginning, ...tokens];
+      onTokens?.(tokens.length);
+    });
+    return texts;
+  };
+  return {
+    lengths: Array.from({ length: count }, () => length + 1),
+    size: length + 1,
+    isDrawn: true,
+    idsOf(from, end, decoder) {
+      const known = drawn.get(from) ?? draw(from, end, decoder);
+      drawn.set(from, known);
+      return known;
+    },
+  };
+}

@@ -1,0 +1,123 @@
+import { describeDefaultModel, findDefaultModel } from "../../chat/default-model.ts";
+import { sayQuantized } from "../../chat/load-model.ts";
+import { openDevice } from "../../compute/open-device.ts";
+import { loadTokenizer } from "../../data/text/load-tokenizer.ts";
+import type { Tokenizer } from "../../data/text/tokenizer.ts";
+import { RandloraError } from "../../files/errors.ts";
+import { loadConfig } from "../../models/decoder/architectures/index.ts";
+import type { DecoderConfig } from "../../models/decoder/config.ts";
+import { localPath } from "../../models/folder/local-path.ts";
+import { locateModel } from "../../models/folder/locate.ts";
+import { readRun } from "../../models/folder/run.ts";
+import { firstThenOthers, type Processes } from "../../mpi/processes.ts";
+import type { Context } from "../../terminal/options/command.ts";
+import type { Progress } from "../../terminal/progress.ts";
+import { sharedByTasks } from "../../terminal/options/shared-parts.ts";
+import { type Comparison, comparePerplexity } from "./compare.ts";
+import type { TextFlags } from "./options.ts";
+import type { Texts } from "./perplexity.ts";
+
+/** What a command that measures texts makes of them. */
+export interface TextMeasure<Flags extends TextFlags> {
+  readonly command: string;
+  /** What is wrong with a model without an adapter; undefined: nothing. */
+  readonly alone?: string;
+  /** @param onTokens told the number of tokens of each text that is drawn */
+  textsOf(options: Flags, model: ReadModel, onTokens: (tokens: number) => void): Promise<Texts>;
+  report(found: Comparison, texts: Texts, options: Flags, context: Context): void;
+}
+
+/** What is read of a model before its weights are. */
+export interface ReadModel {
+  readonly folder: string;
+  readonly config: DecoderConfig;
+  readonly tokenizer: Tokenizer;
+  readonly signal: AbortSignal;
+}
+
+/** Measures a model, and the same with an adapter, on texts. @throws RandloraError `usage` for flags that contradict each other; as `comparePerplexity` */
+export async function measureTexts<Flags extends TextFlags>(
+  argument: string | undefined,
+  options: Flags,
+  context: Context,
+  measure: TextMeasure<Flags>,
+): Promise<void> {
+  const { file, job, jobs, parts, ...asked } = options;
+  const files = file === undefined || file === "-" ? [] : [file];
+  if (file === "-" && parts !== undefined) {
+    throw new RandloraError("usage", "--file -: tasks cannot share what comes from stdin", "give a file");
+  }
+  await sharedByTasks(
+    context,
+    { job, jobs, parts },
+    { COMMAND: measure.command, MODEL: argument, file, ...asked },
+    files,
+    (processes, own) => measureShare(argument, options, own, processes, measure),
+  );
+}
+
+/** The same, in each of the processes that share it. */
+async function measureShare<Flags extends TextFlags>(
+  argument: string | undefined,
+  options: Flags,
+  context: Context,
+  processes: Processes,
+  measure: TextMeasure<Flags>,
+): Promise<void> {
+  const { scale, generator, merged, quantize, kvType } = options;
+  const given = argument ?? (await findDefaultModel(process.cwd()));
+  if (argument === undefined) context.log.info(describeDefaultModel(given));
+  // A run stands for the model that it was made from, with what it trained.
+  const run = await readRun(given);
+  if (run.adapter !== undefined && options.adapter !== undefined) {
+    throw new RandloraError("usage", `${given}: a run, and another --adapter`, `name the model: ${run.model}`);
+  }
+  const { place, adapter: named = options.adapter } = run;
+  if (named === undefined && measure.alone !== undefined) {
+    throw new RandloraError("usage", measure.alone, "name an adapter with --adapter, or a run");
+  }
+  if (named === undefined && (merged || generator !== undefined || scale !== undefined)) {
+    const flagged = merged ? "--merged" : generator !== undefined ? "--generator" : "--scale";
+    throw new RandloraError("usage", `${flagged} needs an adapter`, "name it with --adapter");
+  }
+  if (merged && quantize !== undefined) {
+    const message = `--merged and --quantize ${quantize}: adapters are merged into weights as stored`;
+    throw new RandloraError("usage", message, "merge (randlora merge), and measure the merged model with --quantize");
+  }
+  // The others find in the cache what the first one fetches.
+  const { location, adapter } = await firstThenOthers(processes, async () => ({
+    location: await locateModel(await localPath(place, "model", context)),
+    adapter: named === undefined ? undefined : { path: await localPath(named, "adapter", context), scale: scale ?? 1 },
+  }));
+  const { folder } = location;
+  const [config, tokenizer] = [await loadConfig(folder), await loadTokenizer(folder)];
+  const { device, signal } = context;
+  let bar: Progress | undefined;
+  const texts = await measure.textsOf(options, { folder, config, tokenizer, signal }, (items) => bar?.add({ items }));
+  try {
+    const found = await comparePerplexity(texts, {
+      location,
+      adapter,
+      generator,
+      merged,
+      quantize,
+      kvType,
+      open: () => openDevice(device),
+      processes,
+      onPasses: (passes) => {
+        const tokens = texts.lengths.reduce((sum, length) => sum + length, 0);
+        const items = Math.ceil(((passes + Number(texts.isDrawn)) * tokens) / processes.size);
+        const unit = passes === 1 ? "tokens" : `tokens, the text ${passes} times`;
+        bar = context.progress({ title: texts.isDrawn ? "drawing and predicting" : "predicting", items, unit });
+      },
+      onTokens: (items) => bar?.add({ items }),
+      signal,
+    });
+    bar?.close();
+    for (const note of found.notes) context.log.warn(note);
+    await sayQuantized(found.quantized, quantize, context);
+    measure.report(found, texts, options, context);
+  } finally {
+    bar?.close();
+  }
+}
