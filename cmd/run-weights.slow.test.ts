@@ -2,6 +2,7 @@
 import { expect, test } from "bun:test";
 import { STORIES } from "../fixtures/stories/storyteller.ts";
 import { FinetuneFolder, LORA } from "./testing/finetune.ts";
+import { startProgram } from "./testing/program.ts";
 
 const place = await FinetuneFolder.forTests();
 
@@ -70,3 +71,14 @@ test("where no step improved on the beginning, the run is what it was before tra
     expect(run.stderr).toContain(`the last one is ${out}/${last}`);
   }
 });
+
+test("a run that was stopped before any later step was validated says so", async () => {
+  await Bun.write(place.at("book.txt"), "Once upon a time there was a cat.");
+  const args = ["--data", "data.jsonl", "--valid-split", "0.2", ...LORA, "--steps", "5000", "--eval-every", "5000"];
+  const running = startProgram(["finetune", STORIES, ...args, "--out", "cut"], { cwd: place.path });
+  const metrics = Bun.file(place.at("cut/metrics.jsonl"));
+  while (!(await metrics.text().catch(() => "")).includes('"step":1,')) await Bun.sleep(20);
+  running.kill("SIGINT");
+  expect(await running.exited).toBe(130);
+  expect((await perplexity("cut")).stderr).toContain("no later step was validated yet; the last one is cut/adapter");
+}, 60_000);

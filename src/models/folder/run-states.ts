@@ -138,5 +138,6 @@ function inWords(progress: Progress | undefined, last: string): string {
   const loss = `validation loss ${best.validLoss.toFixed(4)}`;
   const rest = `the last one is ${last}`;
   if (best.step > 0) return `its best step, ${best.step} of ${progress.step} (${loss}); ${rest}`;
-  return `step 0, as it was before training: no later step had a lower loss (${loss}); ${rest}`;
+  const why = progress.evaluated === 0 ? "no later step was validated yet" : `no later step had a lower loss (${loss})`;
+  return `step 0, as it was before training: ${why}; ${rest}`;
 }

@@ -14,3 +14,12 @@ test("the size of a change is the norm of ΔW by that of W, of matrices that bot
   await writeModel(folder.at("zero"), {}, { "a.weight": [2, 2] }, () => 0);
   expect(await sizeOfModel(folder.at("trained"), { ...location, folder: folder.at("zero") }, signal)).toBeUndefined();
 });
+
+test("of a large matrix only the sample is read", async () => {
+  await using folder = await TemporaryFolder.create();
+  const shapes = { "embedding.weight": [2 ** 11 + 1, 2 ** 11] };
+  await writeModel(folder.at("base"), {}, shapes, () => 2);
+  await writeModel(folder.at("trained"), {}, shapes, (at) => (at < 2 ** 22 ? 3 : 9));
+  const location = { folder: folder.at("base"), weights: undefined };
+  expect(await sizeOfModel(folder.at("trained"), location, new AbortController().signal)).toBe(1 / 2);
+});

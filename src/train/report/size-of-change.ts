@@ -29,8 +29,9 @@ export async function sizeOfAdapter(
   const sums = { change: 0, weight: 0 };
   for (const index of deltas.chosen.filter(isSampled(sizes))) {
     signal.throwIfAborted();
-    sums.change += squares((await deltas.form(index)).data);
-    sums.weight += squares(await numbersOf(checkpoint, deltas.layer(index).source));
+    const before = await firstNumbers(checkpoint, deltas.layer(index).source);
+    sums.change += squares((await deltas.form(index)).data.subarray(0, before.length));
+    sums.weight += squares(before);
   }
   return relative(sums);
 }
@@ -52,7 +53,7 @@ export async function sizeOfModel(
   const sizes = matrices.map(({ shape }) => shape.reduce((product, size) => product * size, 1));
   for (const { name } of matrices.filter(isSampled(sizes))) {
     signal.throwIfAborted();
-    const [now, before] = [await numbersOf(model, name), await numbersOf(base, name)];
+    const [now, before] = [await firstNumbers(model, name), await firstNumbers(base, name)];
     sums.weight += squares(before);
     sums.change += squares(now.map((value, index) => value - (before[index] ?? NaN)));
   }
@@ -70,12 +71,14 @@ function isSampled(sizes: readonly number[]): (_: unknown, index: number) => boo
   return (_, index) => index % stride === 0;
 }
 
-async function numbersOf(checkpoint: Checkpoint, name: string): Promise<Float32Array> {
+/** Of a matrix, which may be an embedding of gigabytes, as many elements as the sample has. */
+async function firstNumbers(checkpoint: Checkpoint, name: string): Promise<Float32Array> {
   const { info } = checkpoint.get(name);
   if (!isFloat(info.dtype)) throw new TypeError(`${name} is ${info.dtype}`);
-  const bytes = new Uint8Array(info.bytes);
+  const size = info.shape.reduce((product, length) => product * length, 1);
+  const numbers = new Float32Array(Math.min(size, SAMPLE_ELEMENTS));
+  const bytes = new Uint8Array((info.bytes / size) * numbers.length);
   await checkpoint.read(name, bytes, 0);
-  const numbers = new Float32Array(info.shape.reduce((product, size) => product * size, 1));
   widenToF32(bytes, info.dtype, numbers);
   return numbers;
 }

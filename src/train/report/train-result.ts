@@ -75,7 +75,9 @@ export function trainResultText(
 ): string {
   const when = result.ending === "interrupted" ? "when last measured" : "at the end";
   const before = moved?.validBefore === undefined ? "" : ` (${moved.validBefore.toFixed(4)} before)`;
-  const isFirst = result.bestStep === 0 ? ", before training: the run stands for that" : "";
+  const isCut = result.ending === "interrupted" && result.steps > 0;
+  const lasts = isCut ? ` until it is resumed; step ${formatNumber(result.steps)} was not validated` : "";
+  const isFirst = result.bestStep === 0 ? `, before training: the run stands for that${lasts}` : "";
   const lowest = result.bestStep === undefined ? "" : `; lowest at step ${formatNumber(result.bestStep)}${isFirst}`;
   const best = result.bestStep === undefined ? "" : ` ${when}${before}${lowest}`;
   const ending = wasOver(result) ? " (had ended before: nothing was left to do)" : ENDINGS[result.ending];
