@@ -1,6 +1,6 @@
 import { count, defineCommand, required, text } from "../src/terminal/options/command.ts";
 import { IMAGE_OPTIONS } from "../src/train/settings/image-options.ts";
-import { ADAPTER_OPTIONS } from "../src/train/settings/options.ts";
+import { ADAPTER_OPTIONS } from "../src/train/settings/adapter-options.ts";
 
 /** `randlora budget MODEL (--params N | --like METHOD:RANK)`. */
 export const command = defineCommand({

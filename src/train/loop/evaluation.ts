@@ -7,6 +7,9 @@ import { RandloraError } from "../../files/errors.ts";
 import { gatherNumbers, isAny, ownRange, type Processes } from "../../mpi/processes.ts";
 import { type Judge, judge } from "../model/judge.ts";
 import type { LossOptions, Task } from "../model/task.ts";
+import { RUN_OPTIONS } from "../settings/options.ts";
+import { partOf } from "../settings/setting.ts";
+import { flagOf, type TrainSettings } from "../settings/settings.ts";
 import { addLosses } from "./adamw.ts";
 
 /** What an evaluation computes with. */
@@ -148,6 +151,24 @@ export async function* microBatchesOf<Batch>({ shards }: Step<Batch>): AsyncGene
 export function usualInterval(steps: number, batches: number): number {
   const count = Math.min(20, Math.max(5, Math.floor(steps / batches)));
   return Math.max(1, Math.ceil(steps / count));
+}
+
+/** At most `most` steps of a validation, the same each time, evenly over all of them; null: all. */
+export function validationOf<Batch>(plan: StepPlan<Batch>, most: number | null): StepPlan<Batch> {
+  const { length, stepsPerEpoch, largest } = plan;
+  if (most === null || most >= length) return plan;
+  return { length: most, stepsPerEpoch, largest, step: (index) => plan.step(Math.floor((index * length) / most)) };
+}
+
+/** For the user, where options can do nothing. */
+export function notesOfValidation(settings: TrainSettings): string[] {
+  const given = new Map<string, unknown>(Object.entries(settings));
+  const idle = Object.entries(partOf(RUN_OPTIONS, { needs: "validation" }))
+    .filter(([key, { rule }]) => given.get(key) !== rule.usual)
+    .map(([key]) => flagOf(key));
+  return idle.length === 0
+    ? []
+    : [`${idle.join(", ")}: without validation data (--valid, --valid-split) nothing is validated`];
 }
 
 function sum(numbers: readonly number[]): number {

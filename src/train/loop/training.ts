@@ -8,6 +8,7 @@ import type { ModelLocation } from "../../models/folder/locate.ts";
 import { type Chosen, otherResults, stagingName } from "./choose-options.ts";
 import { Engine, type EngineOptions } from "./engine.ts";
 import { largestStep } from "./estimate.ts";
+import { notesOfValidation, validationOf } from "./evaluation.ts";
 import type { MethodChoices } from "../../adapters/method/training.ts";
 import { KeptGpu } from "./kept-gpu.ts";
 import type { RunFolder } from "../run/run-folder.ts";
@@ -75,7 +76,8 @@ export class Training<Batch> {
     this.#origin = origin;
     this.#observer = observer;
     this.#processes = input.processes ?? ALONE;
-    this.#plan = input.subject.plan(input.settings, this.#processes);
+    const { validation, ...plan } = input.subject.plan(input.settings, this.#processes);
+    this.#plan = { ...plan, validation: validation && validationOf(validation, input.settings.validBatches) };
   }
 
   async run(signal: AbortSignal): Promise<TrainResult> {
@@ -127,7 +129,9 @@ export class Training<Batch> {
       let read = 0;
       const total = this.#source.bytes;
       await model.fill((some) => observer.loading((read += some), total), signal);
-      for (const note of [...notesOfWarmup(settings, steps.length), ...model.summary.notes]) observer.warn(note);
+      const idle = validation === undefined ? notesOfValidation(settings) : [];
+      for (const note of [...idle, ...notesOfWarmup(settings, steps.length), ...model.summary.notes])
+        observer.warn(note);
       if (state === undefined) await engine.begin();
       else await loadParameters(state.folder, model.parameters);
       await gpu.idle();

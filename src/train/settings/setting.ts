@@ -18,6 +18,8 @@ export interface Rule {
   readonly compare?: "all" | "method";
   /** Has no meaning with images. */
   readonly only?: "texts";
+  /** Does nothing without validation data, which a run says. */
+  readonly needs?: "validation";
 }
 
 /** An option of the table. */
