@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
 import type { StepPlan } from "../../data/batches/types.ts";
 import { settingsFor } from "../testing/runs.ts";
-import { notesOfValidation, usualInterval, validationOf } from "./evaluation.ts";
+import { notesOfPlan, usualInterval, validationOf } from "./evaluation.ts";
 
 test.each([
   ["a run of a hundred steps, 13 batches held out", 125, 13, 14],
@@ -10,10 +10,14 @@ test.each([
   ["a run shorter than twenty", 7, 1, 1],
 ])("without --eval-every: %s", (_, steps, batches, interval) => expect(usualInterval(steps, batches)).toBe(interval));
 
-test("--valid-batches takes batches evenly over the validation data", () => {
+function planOf(length: number): StepPlan<unknown> {
   const largest = { tokens: 0, targets: 0 };
   const step = (index: number) => ({ index, epoch: 0, shards: [], targets: 0, tokens: 0 });
-  const plan: StepPlan<unknown> = { length: 10, stepsPerEpoch: 10, largest, step };
+  return { length, stepsPerEpoch: length, largest, step };
+}
+
+test("--valid-batches takes batches evenly over the validation data", () => {
+  const plan = planOf(10);
   const some = validationOf(plan, 4);
   expect(some.length).toBe(4);
   expect([0, 1, 2, 3].map((at) => some.step(at))).toMatchObject([0, 2, 5, 7].map((index) => ({ index })));
@@ -21,9 +25,13 @@ test("--valid-batches takes batches evenly over the validation data", () => {
 });
 
 test("options that need validation data are named where there is none", async () => {
-  const settings = await settingsFor({ data: "data.jsonl", steps: 1 });
-  expect(notesOfValidation(settings)).toEqual([]);
-  const [note, ...others] = notesOfValidation({ ...settings, evalEvery: 5, validBatches: 2 });
-  expect(note).toStartWith("--eval-every, --valid-batches: without validation data");
+  const settings = { ...(await settingsFor({ data: "data.jsonl", steps: 1 })), evalEvery: 5, validBatches: 2 };
+  const steps = planOf(1);
+  expect(notesOfPlan(settings, { steps, validation: planOf(1) })).toEqual([]);
+  expect(notesOfPlan({ ...settings, evalEvery: null, validBatches: null }, { steps, validation: undefined })).toEqual(
+    [],
+  );
+  const [note, ...others] = notesOfPlan(settings, { steps, validation: undefined });
+  expect(note).toStartWith("--eval-every, --valid-batches: nothing is validated");
   expect(others).toEqual([]);
 });

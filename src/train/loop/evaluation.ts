@@ -7,7 +7,9 @@ import { RandloraError } from "../../files/errors.ts";
 import { gatherNumbers, isAny, ownRange, type Processes } from "../../mpi/processes.ts";
 import { type Judge, judge } from "../model/judge.ts";
 import type { LossOptions, Task } from "../model/task.ts";
+import type { RunPlan } from "../model/subject.ts";
 import { RUN_OPTIONS } from "../settings/options.ts";
+import { notesOfWarmup } from "../settings/schedule.ts";
 import { partOf } from "../settings/setting.ts";
 import { flagOf, type TrainSettings } from "../settings/settings.ts";
 import { addLosses } from "./adamw.ts";
@@ -160,15 +162,15 @@ export function validationOf<Batch>(plan: StepPlan<Batch>, most: number | null):
   return { length: most, stepsPerEpoch, largest, step: (index) => plan.step(Math.floor((index * length) / most)) };
 }
 
-/** For the user, where options can do nothing. */
-export function notesOfValidation(settings: TrainSettings): string[] {
+/** For the user: options that can do nothing without validation data, and a rate that is never reached. */
+export function notesOfPlan<Batch>(settings: TrainSettings, { steps, validation }: RunPlan<Batch>): string[] {
   const given = new Map<string, unknown>(Object.entries(settings));
-  const idle = Object.entries(partOf(RUN_OPTIONS, { needs: "validation" }))
-    .filter(([key, { rule }]) => given.get(key) !== rule.usual)
-    .map(([key]) => flagOf(key));
-  return idle.length === 0
-    ? []
-    : [`${idle.join(", ")}: without validation data (--valid, --valid-split) nothing is validated`];
+  const needing = Object.entries(validation === undefined ? partOf(RUN_OPTIONS, { needs: "validation" }) : {});
+  const idle = needing.filter(([key, { rule }]) => given.get(key) !== rule.usual).map(([key]) => flagOf(key));
+  return [
+    ...(idle.length === 0 ? [] : [`${idle.join(", ")}: nothing is validated without --valid or --valid-split`]),
+    ...notesOfWarmup(settings, steps.length),
+  ];
 }
 
 function sum(numbers: readonly number[]): number {

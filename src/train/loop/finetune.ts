@@ -7,7 +7,7 @@ import { withOwnAdapter } from "../model/init-adapter.ts";
 import type { MethodSummary } from "../../adapters/method/training.ts";
 import { baseHashes, refuseOtherBase, refuseOtherData } from "../model/same-sources.ts";
 import { ALONE, firstThenOthers } from "../../mpi/processes.ts";
-import { notesOfWarmup } from "../settings/schedule.ts";
+import { notesOfPlan } from "./evaluation.ts";
 import { newestState } from "../../models/folder/run-states.ts";
 import { openGpu, type RunInput, Training, type TrainingInput } from "./training.ts";
 import type { TrainResult } from "../result.ts";
@@ -41,7 +41,7 @@ export async function estimateRun<Batch>(input: RunInput<Batch>, folder: string 
   return {
     steps: plan.steps.length,
     epochs: Math.ceil(plan.steps.length / plan.steps.stepsPerEpoch),
-    method: { ...summary, notes: [...notesOfWarmup(settings, plan.steps.length), ...summary.notes] },
+    method: { ...summary, notes: [...notesOfPlan(settings, plan), ...summary.notes] },
     estimatedGpuBytes: bytes,
     estimatedDiskBytes: diskBytes,
     settings,

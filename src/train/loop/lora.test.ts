@@ -87,10 +87,11 @@ test("a rank that adds nothing is told, or refused before anything of its size i
   });
   const { recording } = await runs.train("wide", { ...settings, valid: null });
   expect(recording.warnings).toEqual([
+    "--eval-every: nothing is validated without --valid or --valid-split",
     expect.stringContaining("--warmup 5"),
     expect.stringMatching(/^LoRA's rank 40 is more than ΔW of 2 of 4 modules can have: 32 of .*v_proj \(32 × 64\)$/),
   ]);
-  const { method } = await estimateRun(await inputFor(settings));
+  const { method } = await estimateRun(await inputFor({ ...settings, valid: null }));
   expect(method.notes).toEqual(recording.warnings);
   // Up to 1024 none is refused, whatever the model's size: PEFT takes them (see interop, gemma2 with rank 200).
   for (const [method, wrong, flag = "rank"] of [

@@ -8,11 +8,10 @@ import type { ModelLocation } from "../../models/folder/locate.ts";
 import { type Chosen, otherResults, stagingName } from "./choose-options.ts";
 import { Engine, type EngineOptions } from "./engine.ts";
 import { largestStep } from "./estimate.ts";
-import { notesOfValidation, validationOf } from "./evaluation.ts";
+import { notesOfPlan, validationOf } from "./evaluation.ts";
 import type { MethodChoices } from "../../adapters/method/training.ts";
 import { KeptGpu } from "./kept-gpu.ts";
 import type { RunFolder } from "../run/run-folder.ts";
-import { notesOfWarmup } from "../settings/schedule.ts";
 import type { TrainSettings } from "../settings/settings.ts";
 import { loadParameters, removeState } from "../run/state.ts";
 import { hintOfFullDevice } from "./full-device.ts";
@@ -129,9 +128,7 @@ export class Training<Batch> {
       let read = 0;
       const total = this.#source.bytes;
       await model.fill((some) => observer.loading((read += some), total), signal);
-      const idle = validation === undefined ? notesOfValidation(settings) : [];
-      for (const note of [...idle, ...notesOfWarmup(settings, steps.length), ...model.summary.notes])
-        observer.warn(note);
+      for (const note of [...notesOfPlan(settings, this.#plan), ...model.summary.notes]) observer.warn(note);
       if (state === undefined) await engine.begin();
       else await loadParameters(state.folder, model.parameters);
       await gpu.idle();
