@@ -180,7 +180,7 @@ describe("a folder that will not do", () => {
 
   test.each([
     [{ model: { type: "WordPiece", vocab: {} } }, "the model type 'WordPiece' is not supported"],
-    [{ normalizer: { type: "Precompiled" } }, "the normalizer type 'Precompiled' is not supported"],
+    [{ normalizer: { type: "BertNormalizer" } }, "the normalizer type 'BertNormalizer' is not supported"],
     [
       { pre_tokenizer: { type: "Sequence", pretokenizers: [{ type: "UnicodeScripts" }] } },
       "the pre_tokenizer.pretokenizers.0 type 'UnicodeScripts' is not supported",

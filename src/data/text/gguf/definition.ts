@@ -30,6 +30,11 @@ export function startsWithSpace({ pre_tokenizer, normalizer }: BpeFile): boolean
   );
 }
 
+/** Has it SentencePiece's map of characters, which llama.cpp's SentencePiece leaves out? */
+export function hasCharsmap({ normalizer }: BpeFile): boolean {
+  return flat(normalizer).some(({ type }) => type === "Precompiled");
+}
+
 /** llama.cpp's name of a pre-tokenizer that is defined exactly as one of its own; undefined for others. */
 export function definitionOf({ pre_tokenizer, model }: BpeFile): string | undefined {
   const parts = [...flat(pre_tokenizer)];

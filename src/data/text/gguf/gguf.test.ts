@@ -135,6 +135,9 @@ test("an unknown pre-tokenizer is refused with the way out", async () => {
 
 test("a tokenizer of another kind, and one that is larger than the model, are refused", async () => {
   expect((await refusalOf(() => metadataOf("unigram"))).message).toContain("cannot be written as GGUF");
+  const { normalizer } = (await readGolden("t5")).tokenizer;
+  const change = { change: { normalizer } };
+  expect((await refusalOf(() => metadataOf("llama2", change))).message).toContain("cannot be written as GGUF");
   const { tokenizer } = await readGolden("gpt2");
   const added = [...(tokenizer["added_tokens"] as object[]), { id: SIZE, content: "<new>" }];
   const refusal = await refusalOf(() => metadataOf("gpt2", { change: { added_tokens: added } }));

@@ -11,7 +11,7 @@ import { explain, PartError, readPart } from "../tokenizer/part.ts";
 import { GEMMA4_SHOWN, idKey, KEYS, MODELS, type SPECIAL_TOKENS, type Vocabulary } from "./kinds.ts";
 import { PRE_TOKENIZERS, PROBE, PROBED } from "./pre-tokenizers.ts";
 import { readPieces } from "./sentencepiece-model.ts";
-import { definitionOf, isByteLevel, startsWithSpace } from "./definition.ts";
+import { definitionOf, hasCharsmap, isByteLevel, startsWithSpace } from "./definition.ts";
 import { BpeFile, byteLevelVocabulary, mergesOf, sentencePieceVocabulary } from "./vocabulary.ts";
 
 /** tokenizer.model of the largest vocabularies has 5 MiB. */
@@ -92,7 +92,7 @@ async function sentencePiece(
   { size, pre, merged = false }: TokenizerWish,
   path: string,
 ): Promise<[string, GgufValue][]> {
-  if (!file.model.byte_fallback) throw notBpe(path);
+  if (!file.model.byte_fallback || hasCharsmap(file)) throw notBpe(path);
   if (pre !== undefined) {
     throw new RandloraError("usage", `${oneLine(path)}: --pre is of byte-level BPE, this is SentencePiece's`);
   }

@@ -24,6 +24,7 @@ export const FAMILIES = [
   "mistral",
   "phi3",
   "unigram",
+  "t5",
   "clip",
 ] as const;
 export type Family = (typeof FAMILIES)[number];

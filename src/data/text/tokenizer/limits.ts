@@ -1,3 +1,4 @@
+import { Charsmap, Precompiled } from "./charsmap.ts";
 import { compilePattern } from "./pattern.ts";
 import { PartError, Pattern } from "./part.ts";
 import * as v from "valibot";
@@ -38,6 +39,7 @@ function growthOf(part: object): number {
     const least = compilePattern(part.pattern).minLength;
     return least === 0 ? 1 + part.content.length : Math.max(1, part.content.length / least);
   }
+  if (v.is(Precompiled, part)) return new Charsmap(part.precompiled_charsmap).longest;
   if (v.is(Prepend, part)) return 1 + part.prepend.length;
   return v.is(WordEnd, part) && part.suffix === "" ? 2 : 1;
 }

@@ -1,6 +1,7 @@
 import * as v from "valibot";
 
 import { toByteLevel } from "./byte-level.ts";
+import { Charsmap, Precompiled } from "./charsmap.ts";
 import { Part, Pattern, readPart, unknownPart } from "./part.ts";
 import { compileReplace } from "./pattern.ts";
 
@@ -13,8 +14,8 @@ const Prepend = v.looseObject({ prepend: v.string() });
 const Strip = v.looseObject({ strip_left: v.boolean(), strip_right: v.boolean() });
 
 /**
- * Builds the normalizer of tokenizer.json. `Precompiled` and `BertNormalizer` are refused: no supported architecture
- * has them, and an approximation would give wrong ids in silence.
+ * Builds the normalizer of tokenizer.json. `BertNormalizer` is refused: no supported architecture has it, and an
+ * approximation would give wrong ids in silence.
  *
  * @throws {PartError} for a malformed or unsupported component
  */
@@ -55,6 +56,10 @@ export function buildNormalizer(part: Part | null, where = "normalizer"): Normal
       return (text) => text.replaceAll(/\p{M}/gu, "");
     case "ByteLevel":
       return toByteLevel;
+    case "Precompiled": {
+      const map = new Charsmap(readPart(Precompiled, part, where).precompiled_charsmap, where);
+      return (text) => map.normalize(text);
+    }
     default:
       throw unknownPart(where, part.type);
   }
