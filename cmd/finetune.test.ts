@@ -129,6 +129,12 @@ test("a base or data that are bad leave no run; a resumed one is recorded once i
   await cp(place.at("data.jsonl"), data);
   expect((await finetune("--resume", "resumed", "--steps", "2", "--quiet")).status).toBe(0);
   expect(await Bun.file(settings).json()).toMatchObject({ steps: 2 });
+  await rm(place.at("resumed", "state"), { recursive: true });
+  const anew = await finetune("--resume", "resumed");
+  expect([anew.status, anew.stderr]).toEqual([
+    0,
+    expect.stringContaining("resumed: no step was saved yet, it begins again"),
+  ]);
 });
 
 describe("--dry-run", () => {
@@ -180,6 +186,7 @@ describe("--dry-run", () => {
       "--dry-run",
       "--json",
       "--keep=20",
+      "--save-every=100",
     );
     expect(JSON.parse(kept.stdout).estimated_disk_bytes).toBe(JSON.parse(run.stdout).estimated_disk_bytes);
   });

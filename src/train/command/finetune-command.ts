@@ -4,6 +4,7 @@ import { overlaid } from "../../compute/device/owned.ts";
 import { Contradiction, RandloraError } from "../../files/errors.ts";
 import { oneLine } from "../../files/failure.ts";
 import { firstThenOthers, type Processes } from "../../mpi/processes.ts";
+import { newestState } from "../../models/folder/run-states.ts";
 import type { Context } from "../../terminal/options/command.ts";
 import { shared } from "../../terminal/options/shared-work.ts";
 import { peakRssBytes } from "../../terminal/peak-memory.ts";
@@ -108,6 +109,8 @@ async function oldRun(
     const settings = resumeSettings(recorded, asked, path);
     if (settings.logDir !== null && settings.logDir !== recorded.logDir) await refuseOtherEvents(settings.logDir);
     const sources = await findSources(await withOwnAdapter(unlogged(settings, asked, context), folder), context);
+    const saved = await newestState(folder.states);
+    if ((saved?.progress.step ?? 0) === 0) context.log.info(`${oneLine(path)}: no step was saved yet, it begins again`);
     return { settings, sources, began: { folder, recorded } };
   } catch (thrown) {
     await folder[Symbol.asyncDispose]();

@@ -109,7 +109,7 @@ function savedBytes<Batch>(
   { steps, hasBest }: { readonly steps: number; readonly hasBest: boolean },
 ): number {
   const folder = result === "model" ? bytes : 4 * trainableParameters;
-  const states = Math.min(settings.keep, Math.ceil(steps / settings.saveEvery)) + 1;
+  const states = Math.min(settings.keep, Math.ceil(steps / (settings.saveEvery ?? 1))) + 1;
   return states * 12 * trainableParameters + (hasBest ? 4 : 2) * folder;
 }
 

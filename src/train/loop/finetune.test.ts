@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { afterAll, beforeAll, describe, expect, spyOn, test } from "bun:test";
 import { cp, mkdir, readdir, readFile, rename, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { STORIES } from "../../../fixtures/stories/storyteller.ts";
@@ -55,6 +55,23 @@ describe.each(METHODS)("%s", (name, asked) => {
     expect(again).toMatchObject({ ending: "finished", steps: 6, stepsBefore: 6, bestStep: 6, tokens: result.tokens });
     expect(nothing.metrics).toEqual([]);
   }, 60_000);
+});
+
+test("states are saved by time where no number of steps is given, and change no byte of the adapter", async () => {
+  const settings = await runs.plain({ rank: 8, steps: 3, evalEvery: 3 });
+  expect(settings.saveEvery).toBeNull();
+  const { recording: quick } = await runs.train("saved-at-the-end", settings);
+  expect(quick.saves).not.toContain(1);
+  let now = performance.now();
+  using _ = spyOn(performance, "now").mockImplementation(() => now);
+  const slow = new Recording();
+  slow.onStep = () => void (now += 60_000);
+  await runs.train("saved-by-time", settings, slow);
+  // A step is read while the next one is computed.
+  expect(slow.saves).toEqual([0, 2, 3]);
+  const adapter = async (run: string) =>
+    Object.entries(await runs.outcome(run)).filter(([name]) => name.startsWith("adapter"));
+  expect(await adapter("saved-by-time")).toEqual(await adapter("saved-at-the-end"));
 });
 
 test("recomputing activations changes the memory, not the losses", async () => {

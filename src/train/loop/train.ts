@@ -5,6 +5,7 @@ import { diverged } from "./diverged.ts";
 import { usualInterval } from "./evaluation.ts";
 import type { TrainJob, TrainOutcome } from "./job.ts";
 import { RunRecord } from "./record.ts";
+import { SaveClock } from "./save-clock.ts";
 import { ratesAt } from "../settings/schedule.ts";
 import type { Ending, StepMetrics, TrainObserver } from "../types.ts";
 
@@ -46,6 +47,7 @@ class Loop<Batch> {
   #saved: number | undefined;
   #pending: Pending | undefined;
   #lastTime = performance.now();
+  readonly #clock = new SaveClock();
 
   constructor(job: TrainJob<Batch>, observer: TrainObserver, record: RunRecord | undefined) {
     this.#job = job;
@@ -64,14 +66,14 @@ class Loop<Batch> {
   }
 
   async #untilEnd(signal: AbortSignal): Promise<Ending> {
-    const { settings, steps, resumed, model } = this.#job;
+    const { steps, resumed, model } = this.#job;
     // A run that fails before its first save still has what it began with; states of whole models are too large for that.
     const first = model.result === "model" ? 1 : 0;
     // A process may have died between the state and the folders that are made from it.
     if (resumed) await this.#record?.refresh(this.#progress);
     for (let step = this.#progress.step; ; step++) {
       const isLast = step >= steps.length;
-      const isSaveDue = step >= first && (step % settings.saveEvery === 0 || isLast);
+      const isSaveDue = step >= first && (isLast || (await this.#isSaveDue(step)));
       const isEvaluationDue = this.#isEvaluationDue(step, isLast);
       // Asked once: a signal that comes later is for the next round, when the GPU's step has been read.
       const isStopping = await isAny(this.#processes, signal.aborted);
@@ -159,6 +161,13 @@ class Loop<Batch> {
     return this.#saved;
   }
 
+  /** By the number of steps, or by the time that the process which saves has measured. */
+  async #isSaveDue(step: number): Promise<boolean> {
+    const { saveEvery } = this.#job.settings;
+    if (saveEvery !== null) return step % saveEvery === 0;
+    return step === 0 || (await isAny(this.#processes, this.#record !== undefined && this.#clock.isDue));
+  }
+
   #isEvaluationDue(step: number, isLast: boolean): boolean {
     const { settings, steps, validation } = this.#job;
     if (validation === undefined || this.#progress.evaluated === step) return false;
@@ -213,7 +222,7 @@ class Loop<Batch> {
   async #save(): Promise<void> {
     const { step } = this.#progress;
     if (this.#saved === step) return;
-    await this.#record?.save(this.#progress, this.#saved);
+    await this.#clock.time(async () => await this.#record?.save(this.#progress, this.#saved));
     this.#saved = step;
     this.#observer.saved(step);
     this.#lastTime = performance.now();

@@ -180,18 +180,19 @@ export const RUN_OPTIONS = {
     { usual: false, compare: "all", resume: "both" },
   ),
   evalEvery: setting(
-    integer({ topic: "Run", help: "number of steps between validations", min: 1, defaultText: "5 to 20 a run" }),
+    integer({ topic: "Run", help: "steps between validations", min: 1, defaultText: "5 to 20 a run" }),
     { usual: null, compare: "all", resume: "run", needs: "validation" },
   ),
-  validBatches: setting(
-    integer({ topic: "Run", help: "number of batches of a validation", min: 1, defaultText: "all" }),
-    { usual: null, earlier: null, compare: "all", needs: "validation" },
-  ),
-  saveEvery: setting(integer({ topic: "Run", help: "number of steps between checkpoints", min: 1 }), {
-    usual: 100,
+  validBatches: setting(integer({ topic: "Run", help: "batches of a validation", min: 1, defaultText: "all" }), {
+    usual: null,
+    earlier: null,
     compare: "all",
-    resume: "both",
+    needs: "validation",
   }),
+  saveEvery: setting(
+    integer({ topic: "Run", help: "steps between checkpoints", min: 1, defaultText: "about a minute" }),
+    { usual: null, compare: "all", resume: "both" },
+  ),
   keep: setting(integer({ topic: "Run", help: "number of training states to keep for --resume", min: 1 }), {
     usual: 1,
     compare: "all",
