@@ -1,5 +1,6 @@
 import { freemem, totalmem } from "node:os";
 import { macAvailable } from "./mac-memory.ts";
+import { type MemoryGroup, memoryGroups } from "./memory-groups.ts";
 
 /** Bytes. */
 export interface MachineMemory {
@@ -9,23 +10,25 @@ export interface MachineMemory {
 
 /** What is asked of the system. */
 export interface MemoryReadings extends MachineMemory {
-  /** Of the control group (a container, a job): 0, or more than there is, where nothing limits it. */
-  readonly limit: number;
-  /** What this process has of it. */
-  readonly used: number;
+  /** Limits of 0, or of more than there is, limit nothing. */
+  readonly groups: readonly MemoryGroup[];
 }
 
-/** The memory that this process may have: the machine's, or what its container or job leaves it. */
-export function machineMemory({ total, free, limit, used }: MemoryReadings = readings()): MachineMemory {
-  if (!(limit > 0 && limit < total)) return { total, free };
-  return { total: limit, free: Math.min(free, Math.max(0, limit - used)) };
+/** The memory that this process may have: the machine's, or what its containers or jobs leave it. */
+export function machineMemory({ total, free, groups }: MemoryReadings = readings()): MachineMemory {
+  const limiting = groups.filter(({ limit }) => limit > 0 && limit < total);
+  return {
+    total: Math.min(total, ...limiting.map(({ limit }) => limit)),
+    free: Math.min(free, ...limiting.map(({ limit, used }) => Math.max(0, limit - used))),
+  };
 }
 
 function readings(): MemoryReadings {
+  const groups = memoryGroups();
+  const own = { limit: process.constrainedMemory(), used: process.memoryUsage.rss() };
   return {
     total: totalmem(),
     free: (process.platform === "darwin" ? macAvailable() : undefined) ?? freemem(),
-    limit: process.constrainedMemory(),
-    used: process.memoryUsage.rss(),
+    groups: groups.length > 0 ? groups : [own],
   };
 }
