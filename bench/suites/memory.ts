@@ -1,5 +1,4 @@
-import { ELEMENTWISE } from "../../src/compute/device/families/elementwise.ts";
-import { recordElementwise } from "../../src/compute/tensor/elementwise.ts";
+import { recordCopy } from "../../src/compute/tensor/elementwise.ts";
 import { Run } from "../../src/compute/tensor/run.ts";
 import { type Shape, tensorBytes } from "../../src/compute/tensor/tensor.ts";
 import type { Suite } from "../suite.ts";
@@ -21,7 +20,7 @@ export const memorySuite: Suite = {
       name: "a copy of 96 MiB",
       amount: (2 * tensorBytes(SHAPE, "F32")) / 1e9,
       async run() {
-        recordElementwise(run, ELEMENTWISE.copy, x, undefined, y);
+        recordCopy(run, x, y);
         await run.submit();
         await device.idle();
       },

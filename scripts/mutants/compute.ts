@@ -123,8 +123,8 @@ export const COMPUTE: MutationsByFile = {
   ],
   "src/compute/tensor/tape-gradient.ts": [
     [
-      "recordElementwise(run, ELEMENTWISE.accumulate, into, undefined, mine);",
-      "recordElementwise(run, ELEMENTWISE.copy, into, undefined, mine);",
+      "recordAdded(run, into, mine);",
+      "recordCopy(run, into, mine);",
       "the gradient of a second use replaces that of the first",
     ],
   ],
@@ -145,7 +145,10 @@ export const COMPUTE: MutationsByFile = {
   "src/compute/tensor/ops/nll.ts": [
     ["(at(dy, row, 0) + at(dlse, row, 0))", "at(dy, row, 0)", "a gradient is dropped from the loss's reference"],
   ],
-  "src/compute/tensor/ops/softcap.ts": [["/ cap) ** 2)", "/ cap))", "wrong slope in the reference of soft caps"]],
+  "src/compute/rows/arithmetic.ts": [["sub(1, mul(share, share))", "sub(1, share)", "wrong slope of soft caps"]],
+  "src/compute/cpu/native/routines/rows.ts": [
+    ["m.less(mask, b, x)", "m.less(mask, x, b)", "gates are cut on the wrong side"],
+  ],
   "src/mpi/launcher.ts": [
     ["size > 1 ? { by, size }", "size > 0 ? { by, size }", "a single process waits for an MPI library"],
   ],

@@ -1,9 +1,8 @@
 import type { Device } from "../../compute/device/device.ts";
-import { ELEMENTWISE } from "../../compute/device/families/elementwise.ts";
 import { ownedBy } from "../../compute/device/owned.ts";
 import type { Staging } from "../../compute/device/staging.ts";
 import { uploaded } from "../../compute/device/transfer.ts";
-import { recordElementwise } from "../../compute/tensor/elementwise.ts";
+import { recordCopy } from "../../compute/tensor/elementwise.ts";
 import { Run } from "../../compute/tensor/run.ts";
 import { pitchOf, tensorIn } from "../../compute/tensor/tensor.ts";
 import { RandloraError } from "../../files/errors.ts";
@@ -153,7 +152,7 @@ async function formFactors(
   const transposition = new Transposition(gpu, rank);
   const [ofA, ofBt] = [factorsOf(a), factorsOf(bt)];
   return (on, _, to, index) => {
-    recordElementwise(on, ELEMENTWISE.copy, itemAt(ofA, index), undefined, to.a);
+    recordCopy(on, itemAt(ofA, index), to.a);
     transposition.narrow(on, itemAt(ofBt, index), to.b);
   };
 }

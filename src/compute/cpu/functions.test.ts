@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import { ACTIVATIONS, type Activation } from "../tensor/elementwise.ts";
+import { matrixOf } from "../tensor/op.ts";
 import { OPS } from "../tensor/ops/index.ts";
 import { Run } from "../tensor/run.ts";
 import type { Tensor } from "../tensor/tensor.ts";
@@ -17,6 +17,10 @@ const NUMBERS = Float32Array.from({ length: 40_000 }, (_, at) => {
   const size = 2 ** (((at >> 1) / 20_000) * 40 - 32);
   return at % 2 === 0 ? size : -size;
 });
+
+type Kind = Parameters<typeof OPS.activation.reference>[1]["kind"];
+const exact = (kind: Kind) => (x: number) =>
+  OPS.activation.reference({ x: matrixOf(1, 1, () => x) }, { kind }).y.data[0] ?? NaN;
 
 /** The values of what is recorded. */
 async function valuesOf(record: (run: Run, x: Tensor) => Tensor, x: Float32Array<ArrayBuffer>): Promise<Float64Array> {
@@ -39,7 +43,7 @@ function worst(found: Float64Array, x: Float32Array, wanted: (x: number) => numb
 
 test("exp, by the sigmoid", async () => {
   const found = await valuesOf((run, x) => run.apply(OPS.activation, { x }, { kind: "silu" }).y, NUMBERS);
-  expect(worst(found, NUMBERS, ACTIVATIONS.silu, 1e-30)).toBeLessThan(4e-7);
+  expect(worst(found, NUMBERS, exact("silu"), 1e-30)).toBeLessThan(4e-7);
 });
 
 test("tanh", async () => {
@@ -47,9 +51,9 @@ test("tanh", async () => {
   expect(worst(found, NUMBERS, Math.tanh, 1e-30)).toBeLessThan(3e-7);
 });
 
-test.each(["gelu", "gelu-tanh"] as readonly Activation[])("%s", async (kind) => {
+test.each(["gelu", "gelu-tanh"] as const)("%s", async (kind) => {
   const found = await valuesOf((run, x) => run.apply(OPS.activation, { x }, { kind }).y, NUMBERS);
-  expect(worst(found, NUMBERS, ACTIVATIONS[kind], 1)).toBeLessThan(5e-7);
+  expect(worst(found, NUMBERS, exact(kind), 1)).toBeLessThan(5e-7);
 });
 
 test("log, by the sum over equal logits", async () => {

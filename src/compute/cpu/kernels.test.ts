@@ -9,7 +9,6 @@ import { type CpuKernel, fieldsOf, type Members, pack, type Values } from "./par
 import { BLOCK } from "../device/blocks.ts";
 import type { DeviceBuffer } from "../device/buffer.ts";
 import { DTYPE_CODES, STORED_DTYPES } from "../device/dtype.ts";
-import { ELEMENTWISE } from "../device/families/elementwise.ts";
 import { MAGNITUDE } from "../device/families/magnitude.ts";
 import { STEP_STATE } from "../device/families/optimizer.ts";
 import type { Tensor, TensorDtype } from "../device/tensor.ts";
@@ -45,7 +44,6 @@ const PARTS: readonly (keyof ModuleParts)[] = [
   "basisRows",
   "deltaGate",
   "foldRows",
-  "gatedRows",
   "listRows",
   "loadRows",
   "normedRows",
@@ -119,28 +117,10 @@ test("a tensor is packed as its kind says: its address, bytes from row to row, i
 
 /** What files of the assembly call numbers of the host. */
 const CONSTANTS: Readonly<Record<string, Readonly<Record<string, number>>>> = {
-  activations: {
-    SILU: ELEMENTWISE.silu,
-    GELU_TANH: ELEMENTWISE["gelu-tanh"],
-    GELU: ELEMENTWISE.gelu,
-    QUICK_GELU: ELEMENTWISE["quick-gelu"],
-    EXPM1: ELEMENTWISE.expm1,
-    SIGMOID: ELEMENTWISE.sigmoid,
-    SAME: ELEMENTWISE.copy,
-  },
   "basis-gradient": { ROWS: TILE_ROWS },
   basis: { CODES, DENSE: DRAWN.dense, UNITS: DRAWN_UNITS, SPARSE: DRAWN.sparse },
   blocks: { BLOCK },
   columns: { GROUP },
-  elementwise: {
-    ADD: ELEMENTWISE.add,
-    SOFTCAP: ELEMENTWISE.softcap,
-    ACCUMULATE: ELEMENTWISE.accumulate,
-    SCALE: ELEMENTWISE.scale,
-    MULTIPLY: ELEMENTWISE.multiply,
-    CLAMPED: ELEMENTWISE.clamped,
-    GATED: ELEMENTWISE.gated,
-  },
   losses: { UNIT },
   magnitude: { FACTOR: MAGNITUDE.factor, NORM: MAGNITUDE.norm },
   "normed-rows": { SCRATCH_BITS: Math.log2(SCRATCH_BYTES) },

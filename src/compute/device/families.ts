@@ -19,14 +19,7 @@ import type {
 } from "./families/bilinear.ts";
 import type { Convolution, ConvolutionGradient, TailConvolution } from "./families/convolution.ts";
 import type { Delta, DeltaVariant } from "./families/delta.ts";
-import type {
-  ColumnSums,
-  Dropout,
-  Elementwise,
-  ElementwiseGradient,
-  ScaleColumns,
-  Zero,
-} from "./families/elementwise.ts";
+import type { ColumnSums, Dropout, Elementwise, ScaleColumns, Zero } from "./families/elementwise.ts";
 import type {
   ExpertRows,
   GroupBias,
@@ -65,7 +58,6 @@ export interface Families {
   readonly drawUnits: DrawUnits;
   readonly dropout: Dropout;
   readonly elementwise: Elementwise;
-  readonly elementwiseGradient: ElementwiseGradient;
   readonly embedding: Embedding;
   readonly embeddingGradient: EmbeddingGradient;
   readonly expertRows: ExpertRows;

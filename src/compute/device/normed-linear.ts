@@ -1,4 +1,5 @@
-import { ELEMENTWISE } from "./families/elementwise.ts";
+import { add } from "../rows/arithmetic.ts";
+import { gatedActivation } from "../rows/gates.ts";
 import type { Families } from "./families.ts";
 import type { NormedLinear } from "./families/products.ts";
 import type { RunMemory } from "./run-memory.ts";
@@ -18,7 +19,7 @@ export function normedInCommands<D extends { readonly memory: RunMemory }>(
   const normed = takeScratch(on, "normed", x.shape);
   if (branch !== undefined) {
     rmsNorm(on, { x: branch.x, weight: branch.weight, offset, epsilon, y: normed });
-    elementwise(on, { kind: ELEMENTWISE.add, a: x, b: normed, y: branch.sum, cap: 1 });
+    elementwise(on, { kernel: add.kernel(), tensors: { a: x, b: normed, y: branch.sum } });
   }
   rmsNorm(on, { x: branch?.sum ?? x, weight: norm.weight, offset, epsilon, y: normed });
   const product = gate === undefined ? y : takeScratch(on, "gate and up", [x.shape[0], weight.shape[0]]);
@@ -26,7 +27,7 @@ export function normedInCommands<D extends { readonly memory: RunMemory }>(
   giveScratch(on, normed);
   if (gate === undefined) return;
   const [, size] = y.shape;
-  const [a, b] = [sliceCols(product, 0, size), sliceCols(product, size, size)];
-  elementwise(on, { kind: ELEMENTWISE.gated + gate, a, b, y, cap: 1 });
+  const tensors = { gate: sliceCols(product, 0, size), up: sliceCols(product, size, size), y };
+  elementwise(on, { kernel: gatedActivation.kernel(gate), tensors });
   giveScratch(on, product);
 }

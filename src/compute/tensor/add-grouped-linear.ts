@@ -1,5 +1,4 @@
-import { ELEMENTWISE } from "../device/families/elementwise.ts";
-import { recordElementwise } from "./elementwise.ts";
+import { recordAdded } from "./elementwise.ts";
 import type { Recorder } from "./recorder.ts";
 import type { Tensor } from "./tensor.ts";
 
@@ -17,7 +16,7 @@ export function addGroupedLinear(recorder: Recorder, operands: AddedGroupedLinea
   const { run } = recorder;
   const product = run.allocate("added product", y.shape);
   run.compute("groupedGemm", { order: "NT", a: x, b: weight, begins, rowsAtMost, y: product });
-  recordElementwise(run, ELEMENTWISE.accumulate, product, undefined, y);
+  recordAdded(run, product, y);
   run.release(product);
   recorder.record({
     name: "added grouped linear",

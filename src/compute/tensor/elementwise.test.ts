@@ -1,8 +1,7 @@
+import { add } from "../rows/arithmetic.ts";
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import type { Device } from "../device/device.ts";
 import { openTestDevice } from "../device/testing/open.ts";
-import { ELEMENTWISE } from "../device/families/elementwise.ts";
-import { recordElementwise } from "./elementwise.ts";
 import { Run } from "./run.ts";
 import { take } from "./cases/placed.ts";
 
@@ -21,7 +20,7 @@ test("what is left over is computed, too", async () => {
     Float32Array.from({ length: rows * 4 }, (_, at) => at % 1000),
   );
   const y = run.keep(run.allocate("y", [rows, 4]));
-  recordElementwise(run, ELEMENTWISE.add, x, x, y);
+  run.compute("elementwise", { kernel: add.kernel(), tensors: { a: x, b: x, y: y } });
   await run.submit();
   const { values } = await take(gpu, y);
   expect(values.findIndex((value, at) => value !== 2 * (at % 1000))).toBe(-1);

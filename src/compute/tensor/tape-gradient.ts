@@ -1,6 +1,5 @@
 import type { DeviceBuffer } from "../device/device.ts";
-import { ELEMENTWISE } from "../device/families/elementwise.ts";
-import { recordElementwise } from "./elementwise.ts";
+import { recordAdded } from "./elementwise.ts";
 import { recordZero } from "./fill.ts";
 import { intersection, type Rectangle, rectangleOf, viewOf, without } from "./rectangle.ts";
 import type { Run } from "./run.ts";
@@ -59,7 +58,7 @@ export class ActivationGradient implements Gradient {
     const into = run.allocate("gradient", view.shape);
     const finish = () => {
       this.#fill(run, region);
-      recordElementwise(run, ELEMENTWISE.accumulate, into, undefined, mine);
+      recordAdded(run, into, mine);
       run.release(into);
     };
     return { into, finish };
@@ -132,7 +131,7 @@ export class ParameterGradient implements Gradient {
         const { gradient, region } = watched;
         const source = viewOf(into, relative(part, regionOf(view, watched)), into.pitch);
         const sum = viewOf(gradient, relative(part, region), gradient.pitch);
-        recordElementwise(run, ELEMENTWISE.accumulate, source, undefined, sum);
+        recordAdded(run, source, sum);
       }
       run.release(into);
     };

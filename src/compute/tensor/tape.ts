@@ -1,6 +1,5 @@
 import type { DeviceBuffer } from "../device/device.ts";
-import { ELEMENTWISE } from "../device/families/elementwise.ts";
-import { recordElementwise } from "./elementwise.ts";
+import { recordCopy } from "./elementwise.ts";
 import type { Recorder } from "./recorder.ts";
 import type { Of, Roles } from "./roles.ts";
 import type { Op, Run, Some, TapeNode } from "./run.ts";
@@ -236,7 +235,7 @@ export class Tape implements Recorder {
 
   #assign(to: ActivationGradient, output: Tensor, gradient: Tensor): void {
     const { into, finish } = to.target(this.run, output);
-    recordElementwise(this.run, ELEMENTWISE.copy, gradient, undefined, into);
+    recordCopy(this.run, gradient, into);
     finish();
   }
 

@@ -1,5 +1,4 @@
-import { ELEMENTWISE } from "../../compute/device/families/elementwise.ts";
-import { recordElementwise } from "../../compute/tensor/elementwise.ts";
+import { recordCopy } from "../../compute/tensor/elementwise.ts";
 import { recordFilling } from "../../compute/tensor/fill-cache.ts";
 import { OPS } from "../../compute/tensor/ops/index.ts";
 import type { Recorder } from "../../compute/tensor/recorder.ts";
@@ -207,7 +206,7 @@ function recordNormedRows(
   recordNorm(recorder, queryNorm, q, query);
   recordNorm(recorder, keyNorm, k, sliceCols(all, width, kvWidth));
   const value = sliceCols(all, width + kvWidth, kvWidth);
-  if (valueNorm === undefined) recordElementwise(recorder.run, ELEMENTWISE.copy, v, undefined, value);
+  if (valueNorm === undefined) recordCopy(recorder.run, v, value);
   else recordNorm(recorder, valueNorm, v, value);
   recorder.release(qkv);
   return { q: query, qkv: all };

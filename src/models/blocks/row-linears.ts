@@ -1,7 +1,6 @@
 import type { Run } from "../../compute/tensor/run.ts";
 import { sliceRows, type Tensor } from "../../compute/tensor/tensor.ts";
-import { ELEMENTWISE } from "../../compute/device/families/elementwise.ts";
-import { recordElementwise } from "../../compute/tensor/elementwise.ts";
+import { recordCopy } from "../../compute/tensor/elementwise.ts";
 import { OPS } from "../../compute/tensor/ops/index.ts";
 import type { Recorder } from "../../compute/tensor/recorder.ts";
 import {
@@ -85,7 +84,7 @@ export function rowLinears(base: Linears, adapted: readonly AdaptedRows[]): Line
         const some = { ...projection, x: part(x), residual: residual && part(residual) };
         const result = adapter({ apply: () => own }).apply(recorder, some);
         if (result.buffer === y.buffer) continue;
-        recordElementwise(recorder.run, ELEMENTWISE.copy, result, undefined, own);
+        recordCopy(recorder.run, result, own);
         recorder.release(result);
       }
       return y;

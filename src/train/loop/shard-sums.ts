@@ -1,6 +1,5 @@
 import type { Device, DeviceBuffer } from "../../compute/device/device.ts";
-import { ELEMENTWISE } from "../../compute/device/families/elementwise.ts";
-import { recordElementwise } from "../../compute/tensor/elementwise.ts";
+import { recordAdded } from "../../compute/tensor/elementwise.ts";
 import type { Run } from "../../compute/tensor/run.ts";
 import { type Tensor, tensorIn } from "../../compute/tensor/tensor.ts";
 import { itemAt } from "../../files/item-at.ts";
@@ -130,7 +129,7 @@ function recordSum(run: Run, to: Stretch, other: Stretch): void {
     const rows = ({ buffer, from }: Stretch): Tensor => {
       return { shape, dtype: "F32", buffer, offset: from + first, pitch: shape[1] };
     };
-    recordElementwise(run, ELEMENTWISE.accumulate, rows(other), undefined, rows(to));
+    recordAdded(run, rows(other), rows(to));
   }
 }
 

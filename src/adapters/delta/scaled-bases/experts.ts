@@ -1,6 +1,5 @@
 import type { Device } from "../../../compute/device/device.ts";
-import { ELEMENTWISE } from "../../../compute/device/families/elementwise.ts";
-import { recordElementwise } from "../../../compute/tensor/elementwise.ts";
+import { recordCopy } from "../../../compute/tensor/elementwise.ts";
 import type { Run } from "../../../compute/tensor/run.ts";
 import { sliceCols, sliceRows, type Tensor } from "../../../compute/tensor/tensor.ts";
 import { itemAt } from "../../../files/item-at.ts";
@@ -55,7 +54,7 @@ export function modulesOfExperts(
 /** Records what has to be copied of λ and γ. */
 export function prepareExperts(run: Run, { lambda, gamma }: ExpertModules): void {
   for (const { from, to } of [...lambda.copies, ...gamma.copies]) {
-    recordElementwise(run, ELEMENTWISE.copy, from, undefined, to);
+    recordCopy(run, from, to);
   }
 }
 

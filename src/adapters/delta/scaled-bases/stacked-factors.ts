@@ -1,5 +1,4 @@
-import { ELEMENTWISE } from "../../../compute/device/families/elementwise.ts";
-import { recordElementwise } from "../../../compute/tensor/elementwise.ts";
+import { multiply } from "../../../compute/rows/arithmetic.ts";
 import { recordStridedSums } from "../../../compute/tensor/strided-sums.ts";
 import type { Tensor } from "../../../compute/tensor/tensor.ts";
 import type { AdapterContext } from "./factored.ts";
@@ -33,7 +32,7 @@ export function stackedFactors(
     multiplyGamma(run, x, y) {
       for (let basis = 0; basis < n; basis++) {
         const own = { ...from(gamma, basis * gammaPitch), shape: x.shape };
-        recordElementwise(run, ELEMENTWISE.multiply, x, own, ofBasis(y, basis, n));
+        run.compute("elementwise", { kernel: multiply.kernel(), tensors: { a: x, b: own, y: ofBasis(y, basis, n) } });
       }
     },
     addByLambda(run, products, inner) {

@@ -1,9 +1,8 @@
 // Products with experts' W', some experts at a time, against sums in f64.
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import { ELEMENTWISE } from "../../../compute/device/families/elementwise.ts";
 import type { Device } from "../../../compute/device/device.ts";
 import { openTestDevice } from "../../../compute/device/testing/open.ts";
-import { recordElementwise } from "../../../compute/tensor/elementwise.ts";
+import { recordCopy } from "../../../compute/tensor/elementwise.ts";
 import { readRows } from "../../../compute/tensor/read-rows.ts";
 import { Run } from "../../../compute/tensor/run.ts";
 import { Tape } from "../../../compute/tensor/tape.ts";
@@ -76,7 +75,7 @@ test.each([
       shape: { out: ROWS, in: IN, tall },
       form: () => {},
       fold: (to: Run, g: Tensor) => {
-        recordElementwise(to, ELEMENTWISE.copy, g, undefined, sliceRows(gradients, expert * each, each));
+        recordCopy(to, g, sliceRows(gradients, expert * each, each));
       },
     },
   }));
@@ -95,7 +94,7 @@ test.each([
     },
   );
   const kept = run.allocate("y", y.shape);
-  recordElementwise(run, ELEMENTWISE.copy, y, undefined, kept);
+  recordCopy(run, y, kept);
   tape.backward(y, place([TOKENS, OUT], DY));
   for (const tensor of [kept, dx, gradients]) run.keep(tensor);
   await run.submit();

@@ -1,8 +1,7 @@
-import { ELEMENTWISE } from "../../../compute/device/families/elementwise.ts";
 import type { Projection } from "../../../models/blocks/linears.ts";
 import type { Masks } from "../dropout.ts";
 import { recordDropout } from "../../../compute/tensor/dropout.ts";
-import { recordElementwise } from "../../../compute/tensor/elementwise.ts";
+import { recordCopy } from "../../../compute/tensor/elementwise.ts";
 import type { Recorder } from "../../../compute/tensor/recorder.ts";
 import type { Run } from "../../../compute/tensor/run.ts";
 import type { Tensor } from "../../../compute/tensor/tensor.ts";
@@ -50,7 +49,7 @@ export function recordAdapted(recorder: Recorder, inputs: Projection, passes: Ad
     backward: (run, [dy], [dx, dResidual]) => {
       if (dy === undefined) return;
       passes.backward(run, { x, dy, dx });
-      if (dResidual !== undefined) recordElementwise(run, ELEMENTWISE.copy, dy, undefined, dResidual);
+      if (dResidual !== undefined) recordCopy(run, dy, dResidual);
     },
   });
   return y;

@@ -91,20 +91,6 @@ export function tanh4(x: v128): v128 {
   return v128.bitselect(near, signed, f32x4.lt(size, splat(0.625)));
 }
 
-/** The error function (Abramowitz and Stegun 7.1.26), |error| ≤ 1.5e-7. */
-// @ts-ignore: decorator
-@inline
-export function erf4(x: v128): v128 {
-  const size = f32x4.abs(x);
-  const t = f32x4.div(splat(1), plusTimes(size, splat(0.3275911), 1));
-  let series = plusTimes(splat(1.061405429), t, -1.453152027);
-  series = plusTimes(series, t, 1.421413741);
-  series = plusTimes(series, t, -0.284496736);
-  series = f32x4.mul(plusTimes(series, t, 0.254829592), t);
-  const value = f32x4.sub(splat(1), f32x4.mul(series, exp4(f32x4.neg(f32x4.mul(x, x)))));
-  return v128.or(value, v128.and(x, i32x4.splat(0x80000000)));
-}
-
 /** cap · tanh(x / cap). */
 // @ts-ignore: decorator
 @inline

@@ -1,38 +1,30 @@
-import type { Elementwise, ElementwiseGradient } from "../../device/families/elementwise.ts";
+import type { Elementwise } from "../../device/families/elementwise.ts";
+import type { RowKernel } from "../../rows/language.ts";
 import type { Dispatcher } from "../dispatcher.ts";
-import { cpuKernel } from "../parameters.ts";
+import { type CpuKernel, cpuKernel, type Members } from "../parameters.ts";
 import { RECTANGLES, rectangles } from "../pieces.ts";
 
-/** y = f(a, b); widths are vectors of 4. */
-export const ELEMENTWISE_KERNEL = cpuKernel("elementwise", {
-  ...RECTANGLES,
-  kind: "u32",
-  a: "matrix",
-  b: "matrix",
-  y: "target",
-  cap: "f32",
-});
+const known = new Map<RowKernel, CpuKernel<Members>>();
 
-/** Gradients of y = f(a), or of y = f(a) · b; da or db may be left out. */
-export const GRADIENT_KERNEL = cpuKernel("elementwiseGradient", {
-  ...RECTANGLES,
-  kind: "u32",
-  a: "matrix",
-  b: "matrix",
-  gradient: "matrix",
-  da: "target",
-  db: "target",
-  cap: "f32",
-});
-
-/** The kinds are ELEMENTWISE's; assembly/activations.ts says what a new one needs. */
-export function elementwise(on: Dispatcher, { kind, a, b, y, cap }: Elementwise): void {
-  const { words, count } = rectangles(y.shape);
-  on.dispatch(ELEMENTWISE_KERNEL, { ...words, kind, a, b, y, cap }, count);
+/** What a row kernel takes, by the names of its operands and parameters. */
+export function cpuRows(rows: RowKernel): CpuKernel<Members> {
+  const { name, targets, operands, parameters } = rows;
+  const found =
+    known.get(rows) ??
+    cpuKernel(name, {
+      ...RECTANGLES,
+      ...Object.fromEntries(operands.map((operand) => [operand, operand in targets ? "target" : "matrix"] as const)),
+      ...Object.fromEntries(parameters.map((parameter) => [parameter, "f32"] as const)),
+    });
+  known.set(rows, found);
+  return found;
 }
 
-export function elementwiseGradient(on: Dispatcher, pass: ElementwiseGradient): void {
-  const { kind, a, b, gradient, da, db, cap } = pass;
-  const { words, count } = rectangles(gradient.shape);
-  on.dispatch(GRADIENT_KERNEL, { ...words, kind, a, b, gradient, da, db, cap }, count);
+/** Machine code where there is some, which has the same bits. */
+export function elementwise(on: Dispatcher, { kernel: rows, tensors, number = 1 }: Elementwise): void {
+  const kernel = cpuRows(rows);
+  const shape = Object.keys(rows.targets).map((target) => tensors[target]?.shape)[0] ?? [0, 0];
+  const { words, count } = rectangles(shape);
+  const numbers = Object.fromEntries(rows.parameters.map((parameter) => [parameter, number]));
+  on.dispatch(on.chosen(kernel), { ...tensors, ...numbers, ...words }, count);
 }

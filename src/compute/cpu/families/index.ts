@@ -8,7 +8,7 @@ import { columnSums, scaleColumns, zero } from "./columns.ts";
 import { convolution, convolutionGradient, tailConvolution } from "./convolution.ts";
 import { delta } from "./delta.ts";
 import { dropout } from "./dropout.ts";
-import { elementwise, elementwiseGradient } from "./elementwise.ts";
+import { elementwise } from "./elementwise.ts";
 import { finish, finishPieces } from "./finish.ts";
 import { expertRows, mixFactors, mixRows, routerWeights, routerWeightsGradient, spreadRows } from "./experts.ts";
 import { gatedDelta, gatedDeltaGradient, regroup } from "./gated-delta.ts";
@@ -41,7 +41,6 @@ export const FAMILIES: { readonly [F in keyof Families]: (on: Dispatcher, operan
   drawUnits,
   dropout,
   elementwise,
-  elementwiseGradient,
   embedding,
   embeddingGradient,
   expertRows,

@@ -1,11 +1,13 @@
 import type { NormedLinear } from "../../device/families/products.ts";
 import { normedInCommands } from "../../device/normed-linear.ts";
 import { pitchOf } from "../../device/tensor.ts";
+import { gatedActivation, gateNumber } from "../../rows/gates.ts";
+import type { RowKernel } from "../../rows/language.ts";
 import type { Dispatcher } from "../dispatcher.ts";
 import { pitchBytes, storedCode } from "../operands.ts";
 import { cpuKernel } from "../parameters.ts";
 import { pieceColumns } from "../pieces.ts";
-import { elementwise } from "./elementwise.ts";
+import { cpuRows, elementwise } from "./elementwise.ts";
 import { fewColumns, HALF_TILE, GEMM, linear, matricesOf } from "./gemm.ts";
 import { rmsNorm } from "./norms.ts";
 
@@ -20,13 +22,16 @@ export const NORMED_GEMM = {
     branch: "matrix",
     branchWeight: "row",
     sum: "target",
-    /** 0, or an activation f: y = f(product) · that with the `cols` rows of b behind. */
+    /** 0, or the number of an activation f, from 1 on: y = f(product) · that with the `cols` rows of b behind. */
     gate: "u32",
     /** A bit for each worker that has the rows, normalized, in its scratch. */
     normalized: "u32",
   }),
   fma: true,
 } as const;
+
+/** The row kernel of a gate. */
+export const gateOf = (gate: number): RowKernel => gatedActivation.kernel(gatedActivation.kinds?.[gate - 1]);
 
 /** Rows of x at most. */
 const MOST_ROWS = 32;
@@ -45,7 +50,8 @@ export function normedLinear(on: Dispatcher, operands: NormedLinear): void {
   if (
     rows > MOST_ROWS ||
     rows * pitchOf(terms, "F32") > MOST_NUMBERS ||
-    !on.has(NORMED_GEMM, storedCode("normed linear", weight))
+    !on.has(NORMED_GEMM, storedCode("normed linear", weight)) ||
+    (gate !== undefined && !on.has(cpuRows(gatedActivation.kernel(gate))))
   ) {
     normedInCommands(on, { rmsNorm, elementwise, linear }, operands);
     return;
@@ -75,7 +81,7 @@ export function normedLinear(on: Dispatcher, operands: NormedLinear): void {
       branch: branch?.x,
       branchWeight: branch?.weight,
       sum: branch?.sum,
-      gate: gate ?? 0,
+      gate: gate === undefined ? 0 : gateNumber(gate) + 1,
       normalized: 0,
     },
     pieces,

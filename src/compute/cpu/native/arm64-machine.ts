@@ -228,6 +228,10 @@ export class Arm64Machine implements Machine {
     this.#code.fmin(to, value, bound);
   }
 
+  less(to: Lanes, a: Lanes, b: Lanes): void {
+    this.#code.fcmgt(to, b, a);
+  }
+
   shiftLeft(to: Lanes, from: Lanes, bits: number): void {
     this.#code.shl(to, from, bits);
   }

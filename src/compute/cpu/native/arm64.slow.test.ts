@@ -32,6 +32,7 @@ test("three vectors", () => {
     fmax: ["fmax", "4s"],
     fmin: ["fmin", "4s"],
     fmaxnm: ["fmaxnm", "4s"],
+    fcmgt: ["fcmgt", "4s"],
     orr: ["orr", "16b"],
     bic: ["bic", "16b"],
     fmla: ["fmla", "4s"],

@@ -17,6 +17,8 @@ export class Arm64 extends Code {
   fmin = (d: number, n: number, m: number): void => this.#three(0x4ea0f400, d, n, m);
   /** The one that is a number, where the other is none. */
   fmaxnm = (d: number, n: number, m: number): void => this.#three(0x4e20c400, d, n, m);
+  /** All bits where n is greater than m. */
+  fcmgt = (d: number, n: number, m: number): void => this.#three(0x6ea0e400, d, n, m);
   fdiv = (d: number, n: number, m: number): void => this.#three(0x6e20fc00, d, n, m);
   /** d += n · m, rounded once. */
   fmla = (d: number, n: number, m: number): void => this.#three(0x4e20cc00, d, n, m);

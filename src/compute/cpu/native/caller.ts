@@ -7,7 +7,6 @@ const ARGUMENTS = 128;
 /** Functions of the WebAssembly module that kernels of routines begin or end with. */
 export interface ModuleParts {
   readonly normedRows: (parameters: number, piece: number, scratch: number) => void;
-  readonly gatedRows: (parameters: number, piece: number, scratch: number) => void;
   readonly basisRows: (
     basis: number,
     row: number,

@@ -3,6 +3,7 @@ import { KEYS, QUERIES } from "../families/attention-gradient.ts";
 import { ATTENTION } from "../families/attention.ts";
 import { BASIS_GRADIENT } from "../families/basis-gradient.ts";
 import { CODES } from "../families/basis.ts";
+import { cpuRows } from "../families/elementwise.ts";
 import { DELTA } from "../families/delta.ts";
 import { GATED_DELTA, GATED_DELTA_GRADIENT } from "../families/gated-delta.ts";
 import { GEMM } from "../families/gemm.ts";
@@ -17,6 +18,7 @@ import {
   NUMBER_DTYPES,
   type StoredDtype,
 } from "../../device/dtype.ts";
+import { ROW_KERNELS } from "../../rows/index.ts";
 import { STORED_BYTES, type Stored } from "./machine.ts";
 import { LISTED_TERMS } from "./routines/layout.ts";
 
@@ -340,4 +342,30 @@ export function fill(words: Uint32Array, at: number, stored: StoredDtype): void 
   const [least, span] = stored === "F16" ? [0x3800, 0x7ff] : [0x3f00, 0xff];
   const halves = new Uint16Array(words.buffer, at, ROOM.operand / 2);
   halves.forEach((_, index) => (halves[index] = ((index % 3) << 15) | (least + ((index * 37) & span))));
+}
+
+/** Of a row kernel: vectors that no code has a whole number of. */
+export function rowCheck(name: string): Check | undefined {
+  const rows = ROW_KERNELS.get(name);
+  if (rows === undefined) return undefined;
+  const kernel = cpuRows(rows);
+  const [width, pitch] = [Math.floor(COLS / 4), ACROSS * 4];
+  const targets = Object.keys(rows.targets);
+  return {
+    name,
+    kernel,
+    stored: "F32",
+    values({ a, b, y }) {
+      const at = Object.entries(kernel.members).flatMap(([member, kind], index): [string, number][] => {
+        if (kind === "f32") return [[member, ONE]];
+        if (kind !== "matrix" && kind !== "target") return [];
+        const place = kind === "target" ? y + targets.indexOf(member) * ROWS * pitch : index % 2 === 0 ? a : b;
+        return [
+          [member, place],
+          [`${member}Pitch`, pitch],
+        ];
+      });
+      return { rows: ROWS, width, pieceRows: ROWS, pieceWidth: width, pieces: 1, ...Object.fromEntries(at) };
+    },
+  };
 }

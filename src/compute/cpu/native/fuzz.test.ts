@@ -6,9 +6,10 @@ import { BASIS_GRADIENT } from "../families/basis-gradient.ts";
 import { DELTA } from "../families/delta.ts";
 import { GEMM } from "../families/gemm.ts";
 import { GROUPED_GEMM } from "../families/grouped-gemm.ts";
-import { NORMED_GEMM } from "../families/normed-linear.ts";
+import { gateOf, NORMED_GEMM } from "../families/normed-linear.ts";
 import { TERNARY } from "../families/ternary.ts";
 import { BLOCK } from "../../device/blocks.ts";
+import { evaluate } from "../../rows/f64.ts";
 import { DTYPE_CODES, isBlockDtype, NUMBER_DTYPES, STORED_DTYPES } from "../../device/dtype.ts";
 import { wordsOf } from "../parameters.ts";
 import { LISTED_TERMS } from "./routines/layout.ts";
@@ -249,7 +250,7 @@ const normed = fc.record({
   stored: fc.constantFrom(...NUMBER_DTYPES),
   hasBranch: fc.boolean(),
   /** None, or one of the activations. */
-  gate: fc.constantFrom(0, 1, 2, 3, 7),
+  gate: fc.constantFrom(0, 1, 2, 3, 4),
 });
 
 /** A product of rows that are normalized in scratch first; the module's is put together of the same parts. */
@@ -274,7 +275,7 @@ function normedProduct(placed: Operands, { rows, cols, terms, stored, hasBranch,
   const compute =
     (exports: Readonly<Record<string, unknown>>): Kernel =>
     (parameters, piece, scratch) => {
-      const [normedRows, gemm, gatedRows] = ["normedRows", "gemm", "gatedRows"].map((name) => exports[name] as Kernel);
+      const [normedRows, gemm] = ["normedRows", "gemm"].map((name) => exports[name] as Kernel);
       normedRows?.(parameters, piece, scratch);
       const words = placed.heap.words();
       const before = words.slice(parameters / 4, parameters / 4 + 64);
@@ -295,7 +296,18 @@ function normedProduct(placed: Operands, { rows, cols, terms, stored, hasBranch,
         gemm?.(parameters, piece, scratch);
       }
       words.set(before, parameters / 4);
-      if (gate !== 0) gatedRows?.(parameters, piece, scratch);
+      if (gate === 0) return;
+      const { y: gated } = gateOf(gate).targets;
+      const width = Math.ceil(Math.min(32, cols - piece * 32) / 4) * 4;
+      const { floats } = placed.heap;
+      for (let row = 0; row < rows; row++) {
+        const [left, up] = [row, rows + row].map((at) => {
+          const begin = (room + at * 32 * 4) / 4;
+          return Float64Array.from(floats.subarray(begin, begin + width));
+        });
+        if (left === undefined || up === undefined) continue;
+        floats.set(evaluate(gated, width, { gate: left, up }, {}), (y.at + row * y.pitch + first) / 4);
+      }
     };
   const results = hasBranch ? [y, sum] : [y];
   return { kernel: NORMED_GEMM, plain: NORMED_GEMM, compute, values, pieces: count, results, tolerance: 1e-3 };

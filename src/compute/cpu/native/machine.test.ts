@@ -160,7 +160,7 @@ describe.each(WRITERS)("%s", (code) => {
     expect(found.words.slice(0, lanes)).toEqual(each((lane) => wanted(at(a, lane), at(b, lane)) >>> 0));
   });
 
-  test("largest passes over what is no number; atLeast and atMost keep it", () => {
+  test("largest passes over what is no number; atLeast and atMost keep it, and it is less than nothing", () => {
     const value = new Uint32Array(16).map((_, lane) => (lane % 2 === 0 ? NONE : (bits(exact(5))[lane] ?? 0)));
     const bound = exact(6);
     const found = run(
@@ -174,6 +174,8 @@ describe.each(WRITERS)("%s", (code) => {
         m.store(0, { ...TO, offset: 64 });
         m.atMost(0, 1, 2);
         m.store(0, { ...TO, offset: 128 });
+        m.less(0, 1, 2);
+        m.store(0, { ...TO, offset: 192 });
       },
       [value, bound],
     );
@@ -181,6 +183,8 @@ describe.each(WRITERS)("%s", (code) => {
     const odd = (lane: number, wanted: number, none: number) => (lane % 2 === 0 ? none : wanted);
     const both = (of: "max" | "min") => (lane: number) => odd(lane, Math[of](at(number, lane), at(bound, lane)), NaN);
     const most = (lane: number) => odd(lane, Math.max(at(number, lane), at(bound, lane)), at(bound, lane));
+    const less = each((lane) => (at(number, lane) < at(bound, lane) ? -1 : 0));
+    expect(found.whole.slice(48, 48 + lanes)).toEqual(less);
     expect(found.floats.slice(0, lanes)).toEqual(each(most));
     expect(found.floats.slice(16, 16 + lanes)).toEqual(each(both("max")));
     expect(found.floats.slice(32, 32 + lanes)).toEqual(each(both("min")));

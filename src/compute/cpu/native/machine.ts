@@ -102,6 +102,8 @@ export interface Machine {
   /** The larger, the smaller one; a value that is no number stays. */
   atLeast(to: Lanes, value: Lanes, bound: Lanes): void;
   atMost(to: Lanes, value: Lanes, bound: Lanes): void;
+  /** All bits of the lanes where a is less than b, none where it is not or one is no number. */
+  less(to: Lanes, a: Lanes, b: Lanes): void;
   /** Of 32 bits; to the right with the sign. */
   shiftLeft(to: Lanes, from: Lanes, bits: number): void;
   shiftRight(to: Lanes, from: Lanes, bits: number): void;

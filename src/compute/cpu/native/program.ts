@@ -1,3 +1,4 @@
+import { ROW_KERNELS } from "../../rows/index.ts";
 import type { Blocks, Machine, Stored } from "./machine.ts";
 import { panelFromBlocks, panelOfBlocks, round, tileOfBlocks } from "./routines/blocks.ts";
 import { copy } from "./routines/copy.ts";
@@ -9,6 +10,7 @@ import { panelCols } from "./routines/layout.ts";
 import { sumLists } from "./routines/lists.ts";
 import { panelFromRows } from "./routines/panels.ts";
 import { rescale } from "./routines/rescale.ts";
+import { rowKernel } from "./routines/rows.ts";
 import { scaled } from "./routines/scaled.ts";
 import { slopes } from "./routines/slopes.ts";
 import { ALONG_ROWS, softmaxAlong } from "./routines/softmax-along.ts";
@@ -49,6 +51,8 @@ export interface Routines {
   readonly logSums: number;
   readonly rescale: number;
   readonly divide: number;
+  /** Of row kernels, in the order of ROW_KERNELS. */
+  readonly rows: readonly number[];
   readonly slopes: { readonly queries: readonly number[]; readonly keys: readonly number[] };
 }
 
@@ -126,6 +130,7 @@ export function program(m: Machine, enter: () => void): Program {
     logSums: routine(() => logSums(m)),
     rescale: routine(() => rescale(m, false)),
     divide: routine(() => rescale(m, true)),
+    rows: [...ROW_KERNELS.values()].map((kernel) => routine(() => rowKernel(m, kernel))),
     slopes: {
       queries: byCap((caps) => slopes(m, "queries", caps)),
       keys: byCap((caps) => slopes(m, "keys", caps)),

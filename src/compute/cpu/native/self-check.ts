@@ -4,7 +4,8 @@ import { GROUPED_GEMM } from "../families/grouped-gemm.ts";
 import { NORMED_GEMM } from "../families/normed-linear.ts";
 import { SCRATCH_PITCH } from "../layout.ts";
 import { type CpuKernel, fieldsOf, type Members } from "../parameters.ts";
-import { type Check, CHECKS, fill, ROOM } from "./checks.ts";
+import { ROW_KERNELS } from "../../rows/index.ts";
+import { type Check, CHECKS, fill, ROOM, rowCheck } from "./checks.ts";
 import { nativeKernels, plainKernels } from "./kernels/index.ts";
 import { FMA_KERNELS } from "./kernels/names.ts";
 import { STORED_DTYPES } from "../../device/dtype.ts";
@@ -50,7 +51,9 @@ export class CheckedCode {
     const key = dtype === undefined ? name : `${name} ${dtype}`;
     let isRight = this.#known.get(key);
     if (isRight === undefined) {
-      isRight = CHECKS.filter((check) => concerns(check, name, dtype)).every((check) => this.#isRight(check));
+      const own = rowCheck(name);
+      const checks = own === undefined ? CHECKS.filter((check) => concerns(check, name, dtype)) : [own];
+      isRight = checks.every((check) => this.#isRight(check));
       this.#known.set(key, isRight);
     }
     return isRight;
@@ -58,7 +61,8 @@ export class CheckedCode {
 
   /** Whatever differs, of all that there is, in words. */
   faults(): string[] {
-    return CHECKS.filter((check) => !this.#isRight(check)).map((check) => this.#inWords(check));
+    const all = [...CHECKS, ...[...ROW_KERNELS.keys()].flatMap((name) => rowCheck(name) ?? [])];
+    return all.filter((check) => !this.#isRight(check)).map((check) => this.#inWords(check));
   }
 
   #isRight(check: Check): boolean {

@@ -26,6 +26,7 @@ const PLAIN = { add: 0x6a, sub: 0x6b, atLeast: 0x4f, below: 0x49, select: 0x1b }
 const SIMD = {
   swizzle: 14,
   lessWhole: 57,
+  less: 67,
   atLeast: 70,
   and: 78,
   andNot: 79,

@@ -142,6 +142,10 @@ export class WasmMachine extends WasmWords implements Machine {
     this.#two("least", to, value, bound);
   }
 
+  less(to: Lanes, a: Lanes, b: Lanes): void {
+    this.#two("less", to, a, b);
+  }
+
   /** Some engines need four instructions for a shift, and one for a product. */
   shiftLeft(to: Lanes, from: Lanes, bits: number): void {
     this.#get(from);

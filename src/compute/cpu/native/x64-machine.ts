@@ -124,6 +124,12 @@ export class X64Machine extends X64Words implements Machine {
     this.code.vminps(this.#all(to), this.#all(bound), this.#all(value));
   }
 
+  less(to: Lanes, a: Lanes, b: Lanes): void {
+    if (this.lanes === 8) return this.code.vcmpltps(ymm(to), ymm(a), ymm(b));
+    this.code.vcmpltpsMask(1, zmm(a), zmm(b));
+    this.code.vpmovm2d(zmm(to), 1);
+  }
+
   shiftLeft(to: Lanes, from: Lanes, bits: number): void {
     this.code.vpslld(this.#all(to), this.#all(from), bits);
   }

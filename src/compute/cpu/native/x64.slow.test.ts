@@ -32,12 +32,15 @@ function text(operand: Operand): string {
 }
 
 /** An instruction of ours beside the text of the same. */
-function check(cases: readonly (readonly [name: string, operands: readonly Operand[]])[]): void {
+function check(
+  cases: readonly (readonly [name: string, operands: readonly Operand[]])[],
+  inText = (line: string): string => line,
+): void {
   const lines = cases.map(
     ([name, operands]) =>
       `${name.replace(/^mov(d|dTo|l)$/, "mov")} ${operands.map((operand) => (/^mov[dl]/.test(name) && typeof operand !== "number" && "general" in operand ? shorter(operand) : text(operand))).join(", ")}`,
   );
-  const wanted = assemble("x64", lines);
+  const wanted = assemble("x64", lines.map(inText));
   const found = cases.map(([name, operands]) => {
     const code = new X64();
     const method: unknown = Reflect.get(code, name);
@@ -89,6 +92,28 @@ test.each(THREE.map((name) => [name] as const))("%s", (name) => {
       [name, [width(2), width(1), vector]] as const,
       ...MEMORY.map((memory) => [name, [vector, width(6), memory]] as const),
     ]),
+  );
+});
+
+test("vcmpltps", () => {
+  const cases = [ymm(0), ymm(15)].map((vector) => ["vcmpltps", [vector, ymm(3), ymm(9)]] as const);
+  check(cases, (line) => line.replace("vcmpltps", "vcmplt_oqps"));
+  const code = (write: (code: X64) => void) => {
+    const x64 = new X64();
+    write(x64);
+    return padded(x64.finish());
+  };
+  const masked = [
+    ["vcmplt_oqps k1, zmm3, zmm9", code((x64) => x64.vcmpltpsMask(1, zmm(3), zmm(9)))],
+    ["vcmplt_oqps k2, zmm31, zmm16", code((x64) => x64.vcmpltpsMask(2, zmm(31), zmm(16)))],
+    ["vpmovm2d zmm0, k1", code((x64) => x64.vpmovm2d(zmm(0), 1))],
+    ["vpmovm2d zmm31, k2", code((x64) => x64.vpmovm2d(zmm(31), 2))],
+  ] as const;
+  expect(masked.map(([, found]) => found)).toEqual(
+    assemble(
+      "x64",
+      masked.map(([line]) => line),
+    ),
   );
 });
 

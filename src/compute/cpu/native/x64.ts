@@ -32,6 +32,10 @@ const VANDNPS = f0(0, 0x55);
 const VORPS = f0(0, 0x56);
 const VXORPS = f0(0, 0x57);
 const VMINPS = f0(0, 0x5d);
+const VCMPPS = f0(0, 0xc2);
+const VPMOVM2D: Opcode = { prefix: 0xf3, map: MAP_0F38, opcode: 0x38, evex: true };
+/** A comparison: less than, ordered, not signaling. */
+const LESS = 0x11;
 const VFMADD231PS = f38(0xb8);
 const VPADDD = f0(0x66, 0xfe);
 const VPSUBB = f0(0x66, 0xf8);
@@ -81,6 +85,11 @@ export class X64 extends X64Code {
   vandnps = (to: Vector, a: Vector, b: Vector | Memory): void => this.#three(VANDNPS, to, a, b);
   vorps = (to: Vector, a: Vector, b: Vector | Memory): void => this.#three(VORPS, to, a, b);
   vxorps = (to: Vector, a: Vector, b: Vector | Memory): void => this.#three(VXORPS, to, a, b);
+  /** All bits where a is less than b; of 64 bytes as a mask, k1 to k7, which `vpmovm2d` makes bits of. */
+  vcmpltps = (to: Vector, a: Vector, b: Vector | Memory): void => this.#three(VCMPPS, to, a, b, LESS);
+  vcmpltpsMask = (to: number, a: Vector, b: Vector | Memory): void =>
+    this.vectors(VCMPPS, { reg: to, vvvv: a.vector, rm: b, bytes: a.bytes }, LESS);
+  vpmovm2d = (to: Vector, from: number): void => this.#two(VPMOVM2D, to, { ...to, vector: from });
   /** to += a · b, rounded once. */
   vfmadd231ps = (to: Vector, a: Vector, b: Vector | Memory): void => this.#three(VFMADD231PS, to, a, b);
 

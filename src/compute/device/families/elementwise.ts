@@ -1,53 +1,14 @@
 import type { DropoutMask } from "../../random/dropout.ts";
+import type { RowKernel } from "../../rows/language.ts";
 import type { Tensor } from "../tensor.ts";
 
-/** What is computed of each element of a and b: `accumulate` is y += a, `scale` is a · cap, `multiply` is a · b, `gated` is added to an activation f, or `sigmoid`, for f(a) · b; `clamped` is quick-gelu(min(a, cap)) · (1 + b within ±cap). */
-export const ELEMENTWISE = {
-  add: 0,
-  silu: 1,
-  "gelu-tanh": 2,
-  gelu: 3,
-  softcap: 4,
-  copy: 5,
-  accumulate: 6,
-  "quick-gelu": 7,
-  expm1: 8,
-  scale: 9,
-  multiply: 10,
-  sigmoid: 11,
-  clamped: 12,
-  gated: 16,
-} as const;
-
-/** y = f(a, b) over the rows of y. */
+/** A row kernel. */
 export interface Elementwise {
-  /** One of ELEMENTWISE, or `gated` + an activation: f(a) · b. */
-  readonly kind: number;
-  /** F32, of the shape of y; an operand that f does not read is left out. */
-  readonly a: Tensor | undefined;
-  readonly b: Tensor | undefined;
-  readonly y: Tensor;
-  /** Of the soft cap and the limits of `clamped`, or the factor of `scale`. */
-  readonly cap: number;
-}
-
-/** What the gradient of y = f(a), or of y = f(a) · b, is computed from and written to. */
-export interface ElementwiseBackward {
-  /** The operand of f; of the soft cap, whose slope is simpler by its result, y. */
-  readonly a: Tensor;
-  readonly b?: Tensor | undefined;
-  /** ∂loss/∂y. */
-  readonly gradient: Tensor;
-  /** ∂loss/∂a and ∂loss/∂b, assigned; undefined: not wanted. */
-  readonly da?: Tensor | undefined;
-  readonly db?: Tensor | undefined;
-}
-
-/** The gradient of an elementwise function. */
-export interface ElementwiseGradient extends ElementwiseBackward {
-  /** One of ELEMENTWISE, or `gated` + an activation. */
-  readonly kind: number;
-  readonly cap: number;
+  readonly kernel: RowKernel;
+  /** F32 of one shape, by the names of its operands. */
+  readonly tensors: Readonly<Record<string, Tensor | undefined>>;
+  /** Its parameter, if it has one. */
+  readonly number?: number | undefined;
 }
 
 /** y = x · mask / (1 − rate), or y += …, for F32 matrices of one shape. */

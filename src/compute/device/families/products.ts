@@ -1,3 +1,4 @@
+import type { Activation } from "../../rows/gates.ts";
 import type { TernaryRows } from "../ternary-rows.ts";
 import type { Tensor } from "../tensor.ts";
 import type { RmsNorm } from "./norms.ts";
@@ -52,8 +53,8 @@ export interface Linear {
  */
 export interface NormedLinear extends Pick<Linear, "rowsAtMost" | "x" | "weight" | "bias"> {
   readonly norm: InputNorm;
-  /** The activation f, one of ELEMENTWISE; undefined: none. W then has an even number of rows, of which the first half is the gate. */
-  readonly gate: number | undefined;
+  /** The activation f; undefined: none. W then has an even number of rows, of which the first half is the gate. */
+  readonly gate: Activation | undefined;
   /** (rows, out), with a gate (rows, out / 2) F32. */
   readonly y: Tensor;
 }

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, spyOn, test } from "bun:test";
-import { ELEMENTWISE } from "../../device/families/elementwise.ts";
+import { add } from "../../rows/arithmetic.ts";
+import { activation } from "../../rows/gates.ts";
 import { RunMemory } from "../../device/run-memory.ts";
 import type { Shape } from "../../device/tensor.ts";
 import type { Gpu } from "../gpu.ts";
@@ -23,10 +24,10 @@ function dispatches([rows, cols]: Shape): { forward: number[]; backward: number[
     takeScratch(on, "b", [rows, cols]),
     takeScratch(on, "y", [rows, cols]),
   ];
-  on.compute("elementwise", { kind: ELEMENTWISE.add, a, b, y, cap: 1 });
+  on.compute("elementwise", { kernel: add.kernel(), tensors: { a, b, y } });
   const forward = rowsOf();
   dispatch.mockClear();
-  on.compute("elementwiseGradient", { kind: ELEMENTWISE.silu, a, gradient: y, da: b, cap: 1 });
+  on.compute("elementwise", { kernel: activation.kernel("silu", ["x"]), tensors: { x: a, dy: y, dx: b } });
   return { forward, backward: rowsOf() };
 }
 

@@ -19,7 +19,7 @@ import { rows } from "./rows.ts";
 import { topK } from "./top-k.ts";
 import { columnSums } from "./column-sums.ts";
 import { dropout } from "./dropout.ts";
-import { elementwise, elementwiseGradient } from "./elementwise.ts";
+import { elementwise } from "./elementwise.ts";
 import { expertRows, mixFactors, mixRows, routerWeights, routerWeightsGradient, spreadRows } from "./experts.ts";
 import { gatedDelta, gatedDeltaGradient, regroup } from "./gated-delta.ts";
 import { groupBias, groupSums } from "./group-bias.ts";
@@ -49,7 +49,6 @@ export const FAMILIES: { readonly [F in keyof Families]: (on: Dispatcher, operan
   drawUnits,
   dropout,
   elementwise,
-  elementwiseGradient,
   embedding,
   embeddingGradient,
   expertRows,

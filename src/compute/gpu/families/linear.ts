@@ -1,3 +1,4 @@
+import { gateNumber } from "../../rows/gates.ts";
 import type { Linear, NormedLinear } from "../../device/families/products.ts";
 import { normedInCommands } from "../../device/normed-linear.ts";
 import { sliceRows, type Tensor } from "../../device/tensor.ts";
@@ -108,7 +109,7 @@ function vector(
       size: terms,
       offset: norm?.offset ?? 0,
       epsilon: norm?.epsilon ?? 0,
-      gate: gate ?? 0,
+      gate: gate === undefined ? 0 : gateNumber(gate),
       weightAt: norm?.weight.offset ?? 0,
       branchWeightAt: branch?.weight.offset ?? 0,
       branch: branch?.x,

@@ -1,7 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { CpuDevice } from "../../cpu/cpu.ts";
 import type { Device } from "../../device/device.ts";
-import { ELEMENTWISE } from "../../device/families/elementwise.ts";
 import type { Staging } from "../../device/staging.ts";
 import { Run } from "../../tensor/run.ts";
 import { tensorBytes, type Tensor, tensorIn } from "../../tensor/tensor.ts";
@@ -108,7 +107,7 @@ describe.each(["Q8_0", "Q4_0"] as const)("%s", (dtype) => {
               : { x: placed("branch"), weight: placed("branchNorm"), sum: placed("sum") };
           const norm = { weight: placed("norm"), epsilon: 1e-5, offset: 1, branch };
           const bias = joined === undefined ? placed("bias") : undefined;
-          const gate = ELEMENTWISE.silu;
+          const gate = "silu";
           run.compute("normedLinear", { x: placed("x"), norm, weight: placed("weight"), bias, gate, y });
         });
       const wanted = await on(cpu, cpu.staging);

@@ -1,8 +1,5 @@
 import { DTYPE_CODES } from "../../device/dtype.ts";
-import { ELEMENTWISE } from "../../device/families/elementwise.ts";
 import { STEP_STATE } from "../../device/families/optimizer.ts";
-import activateText from "./activate.wgsl" with { type: "text" };
-import activationsText from "./activations.wgsl" with { type: "text" };
 import attentionSightText from "./attention-sight.wgsl" with { type: "text" };
 import drawText from "./draw.wgsl" with { type: "text" };
 import dtypeText from "./dtype.wgsl" with { type: "text" };
@@ -38,14 +35,11 @@ export function constants(values: Readonly<Record<string, number>>): string {
 
 /** What `#include` finds in every family. */
 const INCLUDES = {
-  activate: activateText,
-  activations: activationsText,
   attention_sight: attentionSightText,
   blocks: blocksText,
   draw: drawText,
   dtype: dtypeText,
   dtype_codes: constants(DTYPE_CODES),
-  elementwise_kinds: constants(ELEMENTWISE),
   gemm_operands: gemmOperandsText,
   gemm_slab: gemmSlabText,
   gemv_operands: gemvOperandsText,

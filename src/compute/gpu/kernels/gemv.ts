@@ -1,4 +1,5 @@
 import type { StoredDtype } from "../../device/dtype.ts";
+import { gates } from "./elementwise.ts";
 import { constants, kernelFamily } from "./family.ts";
 import gemvText from "./gemv.wgsl" with { type: "text" };
 import { uniformStruct } from "./parameters.ts";
@@ -20,7 +21,7 @@ const gemvParameters = uniformStruct({
   size: "f32", // elements in a row of x
   offset: "f32",
   epsilon: "f32",
-  gate: "u32", // the activation f
+  gate: "u32", // its number
   weightAt: "inVectors",
   branchWeightAt: "inVectors",
   branch: "vectors",
@@ -36,7 +37,7 @@ export const GEMV_MAX_ROWS = 4;
 /** Rows of W that one workgroup of 64 threads takes. */
 const TILE_COLS = 4;
 
-const family = kernelFamily("gemv", gemvText, gemvParameters, { constants: constants(GEMV_FLAGS) });
+const family = kernelFamily("gemv", gemvText, gemvParameters, { constants: constants(GEMV_FLAGS), gates: gates() });
 
 /** What is multiplied with W, and whether the rows of W are two halves of which one gates the other; see gemv-operands.wgsl. */
 export interface GemvVariant {

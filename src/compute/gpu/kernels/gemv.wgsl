@@ -4,7 +4,7 @@
 #include gemv_operands
 #if GATED
 alias Stores = vec2<f32>;
-#include activate
+#include gates
 #else
 alias Stores = vec4<f32>;
 #end
@@ -36,7 +36,7 @@ fn store(row: u32, col: u32, product: vec4<f32>) {
     value += vec4<f32>(bias[at], bias[at + p.cols / 2u]);
   }
 #end
-  y[2u * (p.y_at + row * p.y_pitch) + col / 2u] = activate(p.gate, value).xy * value.zw;
+  y[2u * (p.y_at + row * p.y_pitch) + col / 2u] = gated(p.gate, value, value.zwxy).xy;
 }
 #else
 fn store(row: u32, col: u32, product: vec4<f32>) {

@@ -1,7 +1,31 @@
 // How cases of the ops with many operands are put together, of numbers that are drawn anew on every call.
 import type { KvDtype, StoredDtype } from "../../device/dtype.ts";
-import type { Activation } from "../elementwise.ts";
-import { ids, type Operand, random } from "./case.ts";
+import type { Activation } from "../../rows/gates.ts";
+import type { Rows } from "../../rows/language.ts";
+import type { RowAttributes, RowInputs } from "../row-op.ts";
+import { ids, type OpCase, type Operand, random } from "./case.ts";
+
+/** A row kernel's cases: each of its kinds and numbers, odd sizes and one row. */
+export function rowCases<I extends string, P extends string, K extends string>({
+  inputs,
+  parameter,
+  kinds,
+  cases,
+}: Rows<I, P, K>): OpCase<RowInputs<I>, RowAttributes<P, K>>[] {
+  const each = (kinds ?? [undefined]).flatMap((kind) => cases.map((one) => ({ kind, ...one })));
+  return each.flatMap(({ kind, sizes, parameter: number }) =>
+    (
+      [
+        [3, 41],
+        [1, 1030],
+      ] as const
+    ).map(([rows, cols]) => ({
+      name: [kind, number, `${rows}×${cols}`].filter((part) => part !== undefined).join(", "),
+      inputs: Object.fromEntries(inputs.map((input, at) => [input, random(rows, cols, "F32", sizes[at])])),
+      attributes: { ...(kind !== undefined && { kind }), ...(parameter !== undefined && { [parameter]: number }) },
+    })),
+  ) as OpCase<RowInputs<I>, RowAttributes<P, K>>[]; // these names
+}
 
 /** `linear` of random operands; `extras`: with a scale, a bias and a residual. */
 export function linearCase(rows: number, inner: number, out: number, dtype: StoredDtype, extras = false) {

@@ -1,4 +1,6 @@
 import { BLOCK_DTYPES, NUMBER_DTYPES } from "../../device/dtype.ts";
+import { add, multiply, scale, softcap } from "../../rows/arithmetic.ts";
+import { activation, clampedGate, gatedActivation } from "../../rows/gates.ts";
 import type { OPS } from "../ops/index.ts";
 import { ATTENTION_CASES } from "./attention-cases.ts";
 import { expertCases } from "./expert-cases.ts";
@@ -8,6 +10,7 @@ import {
   linearCase,
   normedCase,
   ropeCase,
+  rowCases,
   shifted,
   ties,
   withoutNumbers,
@@ -16,15 +19,8 @@ import { type CasesOf, ids, random } from "./case.ts";
 
 /** What each op is tried on: odd sizes, one row, head size 8, one kv head. An op without cases does not compile. */
 export const CASES: { readonly [K in keyof typeof OPS]: CasesOf<(typeof OPS)[K]> } = {
-  activation: (["silu", "gelu-tanh", "gelu", "quick-gelu", "expm1"] as const).map((kind) => ({
-    name: kind,
-    inputs: { x: random(3, 37, "F32", 8) },
-    attributes: { kind },
-  })),
-  add: [
-    { name: "odd sizes", inputs: { a: random(5, 37), b: random(5, 37) }, attributes: {} },
-    { name: "one row, several workgroups", inputs: { a: random(1, 1030), b: random(1, 1030) }, attributes: {} },
-  ],
+  activation: rowCases(activation),
+  add: rowCases(add),
   attention: ATTENTION_CASES,
   combineRows: [
     { name: "odd sizes", inputs: { factors: random(5, 37), x: random(37, 11) }, attributes: {} },
@@ -69,19 +65,8 @@ export const CASES: { readonly [K in keyof typeof OPS]: CasesOf<(typeof OPS)[K]>
       attributes: { scale: 1 },
     },
   ],
-  clampedGate: [
-    {
-      name: "within the limits and beyond",
-      inputs: { gate: random(3, 41, "F32", 8), up: random(3, 41, "F32", 5) },
-      attributes: { limit: 3 },
-    },
-    { name: "one row", inputs: { gate: random(1, 6, "F32", 20), up: random(1, 6) }, attributes: { limit: 7 } },
-  ],
-  gatedActivation: (["silu", "gelu-tanh", "gelu", "quick-gelu", "sigmoid"] as const).map((kind) => ({
-    name: kind,
-    inputs: { gate: random(3, 41, "F32", 8), up: random(3, 41) },
-    attributes: { kind },
-  })),
+  clampedGate: rowCases(clampedGate),
+  gatedActivation: rowCases(gatedActivation),
   gatedDelta: [
     gatedDeltaCase("one token", 1, 1, 1, [4, 4]),
     gatedDeltaCase("texts one after another, several blocks", 41, 2, 4, [8, 12], [3, 13, 20]),
@@ -128,10 +113,7 @@ export const CASES: { readonly [K in keyof typeof OPS]: CasesOf<(typeof OPS)[K]>
       linearCase(1, 8992, 9, dtype),
     ]),
   ],
-  multiply: [
-    { name: "odd sizes", inputs: { a: random(5, 37), b: random(5, 37) }, attributes: {} },
-    { name: "one row, several workgroups", inputs: { a: random(1, 1030), b: random(1, 1030) }, attributes: {} },
-  ],
+  multiply: rowCases(multiply),
   nll: [
     {
       name: "one block, odd vocabulary",
@@ -241,10 +223,7 @@ export const CASES: { readonly [K in keyof typeof OPS]: CasesOf<(typeof OPS)[K]>
     { name: "one of many columns", inputs: { x: random(3, 600), indices: ids(1) }, attributes: {} },
     { name: "all", inputs: { x: random(2, 4), indices: ids(0, 1) }, attributes: {} },
   ],
-  scale: [
-    { name: "odd sizes", inputs: { x: random(5, 37) }, attributes: { factor: 0.22 } },
-    { name: "one row, several workgroups", inputs: { x: random(1, 1030) }, attributes: { factor: -3 } },
-  ],
+  scale: rowCases(scale),
   scaleColumns: [
     {
       name: "odd size, bias, residual",
@@ -262,7 +241,7 @@ export const CASES: { readonly [K in keyof typeof OPS]: CasesOf<(typeof OPS)[K]>
       attributes: {},
     },
   ],
-  softcap: [{ name: "odd size", inputs: { x: random(3, 35, "F32", 200) }, attributes: { cap: 30 } }],
+  softcap: rowCases(softcap),
   ...expertCases(),
   topK: [
     { name: "argmax of a short row", inputs: { x: random(1, 37) }, attributes: { k: 1 } },

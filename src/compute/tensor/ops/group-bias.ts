@@ -1,5 +1,4 @@
-import { ELEMENTWISE } from "../../device/families/elementwise.ts";
-import { recordElementwise } from "../elementwise.ts";
+import { recordCopy } from "../elementwise.ts";
 import { at, defineOp, type Matrix, matrixOf, requireShapes } from "../op.ts";
 import { groupsOf } from "./grouped-linear.ts";
 
@@ -30,7 +29,7 @@ export const groupBias = defineOp({
     saves: (wanted) => (wanted.has("bias") ? ["begins"] : []),
     backward(run, { inputs: { begins }, gradients: { y: dy }, into }) {
       if (dy === undefined) return;
-      if (into.x !== undefined) recordElementwise(run, ELEMENTWISE.copy, dy, undefined, into.x);
+      if (into.x !== undefined) recordCopy(run, dy, into.x);
       if (into.bias !== undefined) run.compute("groupSums", { x: dy, begins, y: into.bias });
     },
     gradient({ bias, begins }, _, { y: dy }) {

@@ -1,20 +1,18 @@
-import { activation } from "./activation.ts";
-import { add } from "./add.ts";
+import { add, multiply, scale, softcap } from "../../rows/arithmetic.ts";
+import { activation, clampedGate, gatedActivation } from "../../rows/gates.ts";
+import { rowOp } from "../row-op.ts";
 import { attention } from "./attention.ts";
-import { clampedGate } from "./clamped-gate.ts";
 import { combineRows } from "./combine-rows.ts";
 import { convolution } from "./convolution.ts";
 import { dropout } from "./dropout.ts";
 import { embedding } from "./embedding.ts";
 import { expertRows, spreadRows } from "./expert-rows.ts";
-import { gatedActivation } from "./gated-activation.ts";
 import { gatedDelta } from "./gated-delta.ts";
 import { groupBias } from "./group-bias.ts";
 import { groupedLinear } from "./grouped-linear.ts";
 import { layerNorm } from "./layer-norm.ts";
 import { linear } from "./linear.ts";
 import { mixRows } from "./mix-rows.ts";
-import { multiply } from "./multiply.ts";
 import { nll } from "./nll.ts";
 import { normedLinear } from "./normed-linear.ts";
 import { regroup } from "./regroup.ts";
@@ -22,30 +20,28 @@ import { rmsNorm } from "./rms-norm.ts";
 import { rope } from "./rope.ts";
 import { routerWeights } from "./router-weights.ts";
 import { rows } from "./rows.ts";
-import { scale } from "./scale.ts";
 import { scaleColumns } from "./scale-columns.ts";
-import { softcap } from "./softcap.ts";
 import { topK } from "./top-k.ts";
 
 /** Every op. What is known of all ops (test cases; gradients) is a record with exactly these keys. */
 export const OPS = {
-  activation,
-  add,
+  activation: rowOp(activation),
+  add: rowOp(add),
   attention,
-  clampedGate,
+  clampedGate: rowOp(clampedGate),
   combineRows,
   convolution,
   dropout,
   embedding,
   expertRows,
-  gatedActivation,
+  gatedActivation: rowOp(gatedActivation),
   gatedDelta,
   groupBias,
   groupedLinear,
   layerNorm,
   linear,
   mixRows,
-  multiply,
+  multiply: rowOp(multiply),
   nll,
   normedLinear,
   regroup,
@@ -53,9 +49,9 @@ export const OPS = {
   rope,
   routerWeights,
   rows,
-  scale,
+  scale: rowOp(scale),
   scaleColumns,
-  softcap,
+  softcap: rowOp(softcap),
   spreadRows,
   topK,
 } as const;

@@ -1,6 +1,5 @@
-import { ELEMENTWISE } from "../../device/families/elementwise.ts";
 import { recordColumnSums } from "../column-sums.ts";
-import { recordElementwise } from "../elementwise.ts";
+import { recordCopy } from "../elementwise.ts";
 import { recordGemm } from "../gemm.ts";
 import { at, defineOp, matrixOf, requireShapes } from "../op.ts";
 
@@ -55,7 +54,7 @@ export const linear = defineOp({
         recordGemm(run, { order: "TN", a: dy, b: x, y: into.weight, scale, accumulate: true });
       }
       if (into.bias !== undefined) recordColumnSums(run, { a: dy, y: into.bias });
-      if (into.residual !== undefined) recordElementwise(run, ELEMENTWISE.copy, dy, undefined, into.residual);
+      if (into.residual !== undefined) recordCopy(run, dy, into.residual);
     },
     gradient({ x, weight, bias, residual }, { scale = 1 }, { y: dy }) {
       const [rows, terms] = x.shape;

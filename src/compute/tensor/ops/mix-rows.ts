@@ -1,6 +1,5 @@
 import { at, defineOp, matrixOf, requireShapes, zeros } from "../op.ts";
-import { recordElementwise } from "../elementwise.ts";
-import { ELEMENTWISE } from "../../device/families/elementwise.ts";
+import { recordCopy } from "../elementwise.ts";
 
 /**
  * y[t] = scale · Σᵢ factors[t, i] · x[places[t, i]] + residual[t]: what the experts of each token gave, weighted. x (tokens · chosen,
@@ -43,7 +42,7 @@ export const mixRows = defineOp({
       if (dy === undefined) return;
       if (into.x !== undefined) run.compute("spreadRows", { x: dy, places, factors, scale, y: into.x });
       if (into.factors !== undefined) run.compute("mixFactors", { dy, x, places, scale, y: into.factors });
-      if (into.residual !== undefined) recordElementwise(run, ELEMENTWISE.copy, dy, undefined, into.residual);
+      if (into.residual !== undefined) recordCopy(run, dy, into.residual);
     },
     gradient({ x, places, factors, residual }, { scale }, { y: dy }) {
       const dx = zeros(...x.shape);

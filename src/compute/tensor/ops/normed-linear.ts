@@ -1,8 +1,7 @@
-import { ELEMENTWISE } from "../../device/families/elementwise.ts";
-import type { Activation } from "../elementwise.ts";
+import { add } from "../../rows/arithmetic.ts";
+import { type Activation, gatedActivation } from "../../rows/gates.ts";
 import { defineOp, type Matrix, matrixOf, requireShapes } from "../op.ts";
-import { add } from "./add.ts";
-import { gatedActivation } from "./gated-activation.ts";
+import { rowOp } from "../row-op.ts";
 import { linear, type LinearAttributes } from "./linear.ts";
 import { rmsNorm, type RmsNormAttributes } from "./rms-norm.ts";
 
@@ -60,20 +59,20 @@ export const normedLinear = defineOp({
       },
       weight,
       bias,
-      gate: gate && ELEMENTWISE[gate],
+      gate,
       y,
     });
   },
   reference({ x, norm, weight, bias, branch, branchNorm }, { gate, ...attributes }) {
     const normed = (of: Matrix, by: Matrix) => rmsNorm.reference({ x: of, weight: by }, attributes).y;
-    const sum = branch && branchNorm && add.reference({ a: x, b: normed(branch, branchNorm) }, {}).y;
+    const sum = branch && branchNorm && rowOp(add).reference({ a: x, b: normed(branch, branchNorm) }, {}).y;
     const operands = { x: normed(sum ?? x, norm), weight, bias, residual: undefined };
     const { y: product } = linear.reference(operands, {});
     if (gate === undefined) return { y: product, sum };
     const [rows, cols] = product.shape;
     const half = (first: number) =>
       matrixOf(rows, cols / 2, (row, col) => product.data[row * cols + first + col] ?? NaN);
-    return { ...gatedActivation.reference({ gate: half(0), up: half(cols / 2) }, { kind: gate }), sum };
+    return { ...rowOp(gatedActivation).reference({ gate: half(0), up: half(cols / 2) }, { kind: gate }), sum };
   },
   derivative: "constant",
 });

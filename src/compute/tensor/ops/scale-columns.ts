@@ -1,6 +1,5 @@
-import { ELEMENTWISE } from "../../device/families/elementwise.ts";
 import { recordColumnSums } from "../column-sums.ts";
-import { recordElementwise } from "../elementwise.ts";
+import { recordCopy } from "../elementwise.ts";
 import { at, defineOp, matrixOf, requireShapes } from "../op.ts";
 import { recordScaleColumns } from "../scale-columns.ts";
 
@@ -36,7 +35,7 @@ export const scaleColumns = defineOp({
       if (into.x !== undefined) recordScaleColumns(run, { x: gradient, scale, y: into.x });
       if (into.scale !== undefined) recordColumnSums(run, { a: gradient, times: { b: x }, y: into.scale });
       if (into.bias !== undefined) recordColumnSums(run, { a: gradient, y: into.bias });
-      if (into.residual !== undefined) recordElementwise(run, ELEMENTWISE.copy, gradient, undefined, into.residual);
+      if (into.residual !== undefined) recordCopy(run, gradient, into.residual);
     },
     gradient({ x, scale, bias, residual }, _, { y }) {
       const [rows, cols] = x.shape;

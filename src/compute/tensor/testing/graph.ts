@@ -1,5 +1,5 @@
-import { ELEMENTWISE } from "../../device/families/elementwise.ts";
-import { recordElementwise } from "../elementwise.ts";
+import { add } from "../../rows/arithmetic.ts";
+import { recordAdded, recordCopy } from "../elementwise.ts";
 import { type Matrix, matrixOf, at, type Of, type Op, type Roles } from "../op.ts";
 import type { Recorder } from "../recorder.ts";
 import { sliceCols, sliceRows, type Tensor } from "../tensor.ts";
@@ -36,8 +36,8 @@ export function onGpu(recorder: Recorder): Maker<Tensor> {
     custom(a, b) {
       const { run } = recorder;
       const y = run.allocate("custom", a.shape);
-      recordElementwise(run, ELEMENTWISE.add, a, b, y);
-      recordElementwise(run, ELEMENTWISE.accumulate, b, undefined, y);
+      run.compute("elementwise", { kernel: add.kernel(), tensors: { a: a, b: b, y: y } });
+      recordAdded(run, b, y);
       recorder.record({
         name: "custom",
         inputs: [a, b],
@@ -45,8 +45,9 @@ export function onGpu(recorder: Recorder): Maker<Tensor> {
         saves: () => [],
         backward(run, [gradient], [byA, byB]) {
           if (gradient === undefined) return;
-          if (byA !== undefined) recordElementwise(run, ELEMENTWISE.copy, gradient, undefined, byA);
-          if (byB !== undefined) recordElementwise(run, ELEMENTWISE.add, gradient, gradient, byB);
+          if (byA !== undefined) recordCopy(run, gradient, byA);
+          if (byB !== undefined)
+            run.compute("elementwise", { kernel: add.kernel(), tensors: { a: gradient, b: gradient, y: byB } });
         },
       });
       return y;

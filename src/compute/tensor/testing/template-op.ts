@@ -1,6 +1,5 @@
 // A template for an op: copy it to `src/compute/tensor/ops/OP.ts`, change what it says, and list it in `index.ts` there.
-import { ELEMENTWISE } from "../../device/families/elementwise.ts";
-import { recordElementwise } from "../elementwise.ts";
+import { add } from "../../rows/arithmetic.ts";
 import { defineOp } from "../op.ts";
 import { type CasesOf, random } from "../cases/case.ts";
 
@@ -9,7 +8,7 @@ export const doubled = defineOp({ inputs: { x: "needed" }, outputs: { y: "needed
   name: "doubled",
   shape: ({ x }) => ({ y: { shape: x } }),
   forward(run, { x }, _, { y }) {
-    recordElementwise(run, ELEMENTWISE.add, x, x, y);
+    run.compute("elementwise", { kernel: add.kernel(), tensors: { a: x, b: x, y: y } });
   },
   reference: ({ x }) => ({ y: { shape: x.shape, data: x.data.map((value) => 2 * value) } }),
   derivative: {
@@ -17,7 +16,7 @@ export const doubled = defineOp({ inputs: { x: "needed" }, outputs: { y: "needed
     saves: () => [],
     backward(run, { gradients: { y: gradient }, into: { x: target } }) {
       if (gradient !== undefined && target !== undefined) {
-        recordElementwise(run, ELEMENTWISE.add, gradient, gradient, target);
+        run.compute("elementwise", { kernel: add.kernel(), tensors: { a: gradient, b: gradient, y: target } });
       }
     },
     gradient: (_, __, { y }) => ({ x: { shape: y.shape, data: y.data.map((value) => 2 * value) } }),

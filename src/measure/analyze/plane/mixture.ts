@@ -1,6 +1,5 @@
 import type { Device } from "../../../compute/device/device.ts";
-import { ELEMENTWISE } from "../../../compute/device/families/elementwise.ts";
-import { recordElementwise } from "../../../compute/tensor/elementwise.ts";
+import { recordCopy } from "../../../compute/tensor/elementwise.ts";
 import { OPS } from "../../../compute/tensor/ops/index.ts";
 import { Run } from "../../../compute/tensor/run.ts";
 import { type Tensor, tensorBytes, tensorIn } from "../../../compute/tensor/tensor.ts";
@@ -33,7 +32,7 @@ export class Mixture implements Disposable {
       const copy = tensorIn(this.#gpu.memory.allocate("corner", tensorBytes(shape, "F32")), shape, "F32");
       this.#owned.push(copy);
       copies.set(matrix, copy);
-      recordElementwise(run, ELEMENTWISE.copy, matrix, undefined, copy);
+      recordCopy(run, matrix, copy);
       return copy;
     });
     await run.submit();

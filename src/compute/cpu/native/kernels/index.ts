@@ -10,6 +10,7 @@ import { normedGemm } from "./normed-gemm.ts";
 import { gemm } from "./gemm.ts";
 import { groupedGemm } from "./grouped-gemm.ts";
 import { FMA_KERNELS, WASM_KERNELS } from "./names.ts";
+import { rowKernels } from "./rows.ts";
 import { ternary } from "./ternary.ts";
 
 /** Computes a piece of a command. */
@@ -27,6 +28,7 @@ const KERNELS: Readonly<Record<string, NativeKernel>> = {
   ternary,
   gatedDelta,
   gatedDeltaGradient,
+  ...rowKernels,
 };
 
 /** What the module exports. */
@@ -74,7 +76,6 @@ export function modulePartsOf(exports: Exports): ModuleParts {
   };
   return {
     normedRows: part("normedRows"),
-    gatedRows: part("gatedRows"),
     basisRows: part("basisRows"),
     deltaGate: part("deltaGate"),
     foldRows: part("foldRows"),

@@ -1,3 +1,5 @@
+import { ROW_KERNELS } from "../../../rows/index.ts";
+
 /** Kernels that there are in machine code. */
 export const FMA_KERNELS: readonly string[] = [
   "gemm",
@@ -11,10 +13,11 @@ export const FMA_KERNELS: readonly string[] = [
   "ternary",
   "gatedDelta",
   "gatedDeltaGradient",
+  ...ROW_KERNELS.keys(),
 ];
 
 /** Those that WebAssembly has as routines, too, and its module has not. */
-export const WASM_KERNELS: readonly string[] = ["gemm", "groupedGemm"];
+export const WASM_KERNELS: readonly string[] = ["gemm", "groupedGemm", ...ROW_KERNELS.keys()];
 
 /** What such a kernel is called beside WebAssembly's one of this name. */
 export function fmaName(kernel: string): string {

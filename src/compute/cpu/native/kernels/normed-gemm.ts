@@ -1,15 +1,16 @@
-import { NORMED_GEMM } from "../../families/normed-linear.ts";
+import { gateOf, NORMED_GEMM } from "../../families/normed-linear.ts";
 import type { Caller } from "../caller.ts";
 import { wordsOf } from "../../parameters.ts";
 import { productOf } from "./gemm.ts";
+import { callRows } from "./rows.ts";
 import { multiply, type Product } from "./product.ts";
 
 const AT = wordsOf(NORMED_GEMM);
 
-/** Where the module's `normedRows` puts what it normalizes, and `gatedRows` expects products, in a worker's scratch. */
+/** Where the module's `normedRows` puts what it normalizes, and where products are that will be gated, in a worker's scratch. */
 const [ROWS, PRODUCTS] = [2 ** 19, 2 ** 18 + 256];
 
-/** A product of a few rows that are normalized first, and perhaps gated: both by the module, for the same bits as of its commands. */
+/** A product of a few rows that are normalized first, and perhaps gated, for the same bits as of those commands. */
 export function normedGemm(on: Caller, parameters: number, piece: number): void {
   on.parts.normedRows(parameters, piece, on.begin);
   const word = on.reader(parameters, AT.count);
@@ -19,7 +20,8 @@ export function normedGemm(on: Caller, parameters: number, piece: number): void 
   const pieceCols = word(AT.pieceCols);
   const first = piece * pieceCols;
   const cols = Math.min(pieceCols, p.cols - first);
-  if (word(AT.gate) === 0) {
+  const gate = word(AT.gate);
+  if (gate === 0) {
     multiply(on, p, 0, p.rows, first, cols);
     return;
   }
@@ -33,5 +35,10 @@ export function normedGemm(on: Caller, parameters: number, piece: number): void 
     scales: p.scales + p.cols * p.scalesPitch,
   };
   multiply(on, { ...p, ...behind, y: right - first * 4, yPitch }, 0, p.rows, first, cols);
-  on.parts.gatedRows(parameters, piece, on.begin);
+  const y = p.y + first * 4;
+  callRows(on, gateOf(gate).name, p.rows, Math.ceil(cols / 4), [
+    [left, yPitch],
+    [right, yPitch],
+    [y, p.yPitch],
+  ]);
 }

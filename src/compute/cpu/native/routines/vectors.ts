@@ -7,7 +7,7 @@ import type { At, Count, Lanes, Machine, Stored, Word } from "../machine.ts";
 export function eachVector(m: Machine, fours: Word, left: Word, body: (count: Count, numbers: number) => void): void {
   m.copy(left, fours);
   m.steps(left, m.lanes / 4, () => body("all", m.lanes));
-  m.steps(left, 1, () => body("four", 4));
+  if (m.lanes > 4) m.steps(left, 1, () => body("four", 4));
 }
 
 /** A square of a matrix, turned around: pairs of BF16 as one. @returns the registers of its columns; all others are lost */

@@ -1,0 +1,67 @@
+// Row kernels on a heap: machine code and WebAssembly have the same bits.
+import { ROW_KERNELS } from "../../../rows/index.ts";
+import type { RowKernel } from "../../../rows/language.ts";
+import type { Caller } from "../caller.ts";
+import { FIXED } from "../routines/rows.ts";
+
+/** Words of `RECTANGLES`, which a kernel's parameters begin with: a matrix's address and pitch follow, then numbers. */
+const [ROWS, WIDTH, PIECE_ROWS, PIECE_WIDTH, PIECES, OPERANDS] = [0, 1, 2, 3, 4, 5];
+
+/** Makes what the routine takes for one piece from a command's parameters. */
+function listWriter(kernel: RowKernel): (words: Uint32Array, parameters: number, piece: number, list: number) => void {
+  const matrices = kernel.operands.length;
+  const numbers = kernel.parameters.length;
+  return (words, parameters, piece, list) => {
+    const word = (at: number): number => words[parameters / 4 + at] ?? 0;
+    const pieces = word(PIECES);
+    const firstRow = Math.floor(piece / pieces) * word(PIECE_ROWS);
+    const first = (piece % pieces) * word(PIECE_WIDTH);
+    const fours = Math.min(word(PIECE_WIDTH), word(WIDTH) - first);
+    const to = list / 4;
+    const rows = Math.min(word(PIECE_ROWS), word(ROWS) - firstRow);
+    let isWhole = true;
+    for (let at = 0; at < matrices; at++) {
+      const pitch = word(OPERANDS + 2 * at + 1);
+      words[to + FIXED.operands + 2 * at] = word(OPERANDS + 2 * at) + firstRow * pitch + first * 16;
+      words[to + FIXED.operands + 2 * at + 1] = pitch - fours * 16;
+      isWhole &&= pitch === fours * 16;
+    }
+    // Rows without gaps are one: narrow ones are no whole vectors.
+    words[to + FIXED.rows] = isWhole ? 1 : rows;
+    words[to + FIXED.fours] = isWhole ? fours * rows : fours;
+    const [from, behind] = [OPERANDS + 2 * matrices, to + FIXED.operands + 2 * matrices];
+    for (let at = 0; at < numbers; at++) words[behind + at] = word(from + at);
+  };
+}
+
+/** Bytes of parameters at most. */
+const MOST = 4 * 32;
+
+type Kernel = (on: Caller, parameters: number, piece: number) => void;
+
+/** By name. */
+export const rowKernels: Readonly<Record<string, Kernel>> = Object.fromEntries(
+  [...ROW_KERNELS].map(([name, kernel], at): [string, Kernel] => {
+    let write: ReturnType<typeof listWriter> | undefined;
+    return [
+      name,
+      (on, parameters, piece) => {
+        (write ??= listWriter(kernel))(on.words(parameters + MOST), parameters, piece, on.begin);
+        on.call(on.routines.rows[at] ?? 0);
+      },
+    ];
+  }),
+);
+
+/** Calls a kernel of machine code without parameters on rows of matrices, each an address and bytes from row to row. */
+export function callRows(
+  on: Caller,
+  name: string,
+  rows: number,
+  fours: number,
+  matrices: readonly (readonly [address: number, pitch: number])[],
+): void {
+  const words = [rows, fours, ...matrices.flatMap(([address, pitch]) => [address, pitch - fours * 16])];
+  on.set(0, words.length, (at) => words[at] ?? 0);
+  on.call(on.routines.rows[[...ROW_KERNELS.keys()].indexOf(name)] ?? 0);
+}
