@@ -44,9 +44,14 @@ export interface RunStart {
   readonly unit: Unit;
   readonly trainableParameters: number;
   readonly estimatedGpuBytes: number;
+  /** Steps between validations; undefined without any. */
+  readonly validateEvery?: number | undefined;
   /** Activations are recomputed in the backward pass instead of kept. */
   readonly checkpointing: boolean;
 }
+
+/** What a run does between steps. */
+export type Pause = "validating" | "saving";
 
 /** Told by the loop what happens; everything that a user sees of a run comes from here. Calls must be quick. */
 export interface TrainObserver {
@@ -57,6 +62,8 @@ export interface TrainObserver {
   start(run: RunStart): void;
   /** A step is done; arrives while the next one is computed already. */
   step(metrics: StepMetrics, memory: { readonly gpuBytes: number; readonly totalTokens: number }): void;
+  /** Something begins between two steps (`done` 0), or goes on. */
+  pause(what: Pause, done: number, total: number): void;
   /** `best`: the lowest so far. */
   evaluation(metrics: EvaluationMetrics, best: boolean): void;
   /** A state that can be resumed from is on the disk, and the adapter beside it. */

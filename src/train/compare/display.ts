@@ -75,6 +75,7 @@ export class ComparisonDisplay implements CompareObserver, Disposable {
         const parts = [...timeLeft(left), ...inAll.map((text) => `${text} in all`)];
         this.#live([this.#place, bar(share), `loss ${metrics.loss.toFixed(3)}`, ...parts]);
       },
+      pause: () => {},
       evaluation: () => {},
       saved: () => {},
     };

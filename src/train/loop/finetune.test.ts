@@ -62,6 +62,8 @@ test("states are saved by time where no number of steps is given, and change no 
   expect(settings.saveEvery).toBeNull();
   const { recording: quick } = await runs.train("saved-at-the-end", settings);
   expect(quick.saves).not.toContain(1);
+  const pauses = ["validating 0/2", "validating 1/2", "saving 0/1"];
+  expect([quick.pauses, quick.started?.validateEvery]).toEqual([[...pauses, ...pauses], 3]);
   let now = performance.now();
   using _ = spyOn(performance, "now").mockImplementation(() => now);
   const slow = new Recording();

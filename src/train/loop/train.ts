@@ -37,6 +37,14 @@ export async function train<Batch>(
   return await new Loop(job, observer, record).run(signal);
 }
 
+/** The steps between validations; undefined without validation data. */
+export function validateEvery<Batch>(
+  job: Pick<TrainJob<Batch>, "settings" | "steps" | "validation">,
+): number | undefined {
+  const { settings, steps, validation } = job;
+  return validation && (settings.evalEvery ?? usualInterval(steps.length, validation.length));
+}
+
 class Loop<Batch> {
   readonly #job: TrainJob<Batch>;
   readonly #observer: TrainObserver;
@@ -169,16 +177,23 @@ class Loop<Batch> {
   }
 
   #isEvaluationDue(step: number, isLast: boolean): boolean {
-    const { settings, steps, validation } = this.#job;
-    if (validation === undefined || this.#progress.evaluated === step) return false;
-    return step % (settings.evalEvery ?? usualInterval(steps.length, validation.length)) === 0 || isLast;
+    const every = validateEvery(this.#job);
+    if (every === undefined || this.#progress.evaluated === step) return false;
+    return step % every === 0 || isLast;
   }
 
   /** @returns whether it was the best one so far */
   async #evaluate(step: number, signal: AbortSignal): Promise<boolean> {
     const { engine, validation } = this.#job;
     if (validation === undefined) return false;
-    const found = await engine.evaluate(validation, signal);
+    // Each process has as many of its batches.
+    let done = 0;
+    const total = Math.ceil(validation.length / this.#processes.size);
+    const next = (index: number) => {
+      this.#observer.pause("validating", done++, total);
+      return validation.step(index);
+    };
+    const found = await engine.evaluate({ length: validation.length, step: next }, signal);
     if (found === undefined) return false; // interrupted: the resumed run makes up for it
     const { loss: validLoss, accuracy } = found;
     if (!Number.isFinite(validLoss)) {
@@ -222,6 +237,7 @@ class Loop<Batch> {
   async #save(): Promise<void> {
     const { step } = this.#progress;
     if (this.#saved === step) return;
+    this.#observer.pause("saving", 0, 1);
     await this.#clock.time(async () => await this.#record?.save(this.#progress, this.#saved));
     this.#saved = step;
     this.#observer.saved(step);

@@ -20,7 +20,7 @@ import { newestState, type Progress, type SavedState } from "../../models/folder
 import { ALONE, type Processes } from "../../mpi/processes.ts";
 import { allOrNone, refuseUnlike } from "./agreement.ts";
 import type { RunPlan, Subject, TrainingSource } from "../model/subject.ts";
-import { train } from "./train.ts";
+import { train, validateEvery } from "./train.ts";
 import type { TrainResult } from "../result.ts";
 import type { TrainObserver } from "../types.ts";
 
@@ -149,6 +149,7 @@ export class Training<Batch> {
       trainableParameters: summary.trainableParameters,
       estimatedGpuBytes: bytes,
       checkpointing: options.checkpointing,
+      validateEvery: validateEvery({ settings, steps, validation }),
     });
     this.#hasStarted = this.#processes.size > 1;
     const job = {

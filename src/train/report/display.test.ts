@@ -56,6 +56,30 @@ describe("on a terminal", () => {
     );
   });
 
+  test("moves while it validates and saves, and knows what validations take", () => {
+    const { stream, clock, shown } = display(120);
+    shown.start({ ...RUN, validateEvery: 100 });
+    const validate = (number: number) => {
+      for (const done of [0, 1]) {
+        shown.pause("validating", done, 2);
+        clock.now += 10_000;
+      }
+      expect(stream.screen.at(-1)).toContain("validating 1 of 2");
+      shown.evaluation({ step: number, valid_loss: 3 }, false);
+    };
+    validate(0);
+    for (let i = 1; i <= 100; i++) shown.step(step(i, 2), MEMORY);
+    shown.pause("saving", 0, 1);
+    expect(stream.screen.at(-1)).toContain("saving");
+    shown.saved(100);
+    validate(100);
+    shown.step(step(101, 2), MEMORY);
+    clock.now += 500;
+    shown.step(step(102, 2), MEMORY);
+    // 98 steps of half a second, and the validation at the end.
+    expect(stream.screen.at(-1)).toContain("1:09 left");
+  });
+
   test("a narrow one keeps what tells most, and is left clean", () => {
     const { stream, clock, shown } = display(60);
     shown.start({ ...RUN, step: 40, checkpointing: true });

@@ -1,9 +1,10 @@
-import type { EvaluationMetrics, RunStart, StepMetrics, TrainObserver } from "../types.ts";
+import type { EvaluationMetrics, Pause, RunStart, StepMetrics, TrainObserver } from "../types.ts";
 import { formatAmount, formatBytes, formatCount, formatMeasure, formatNumber } from "../../terminal/format.ts";
 import type { Log } from "../../terminal/log.ts";
-import { Pace, timeLeft } from "../../terminal/pace.ts";
+import { timeLeft } from "../../terminal/pace.ts";
 import { bar, BytesBar, joinParts, type Progress, type ProgressSpec } from "../../terminal/progress.ts";
 import type { LiveLine } from "../../terminal/screen.ts";
+import { RunTime } from "./time-left.ts";
 
 /** Milliseconds between two drawings of the live line. */
 const REDRAW_MS = 100;
@@ -44,11 +45,13 @@ export class TrainingDisplay implements TrainObserver, Disposable {
   #run: RunStart | undefined;
   #valid: number | undefined;
   readonly #recent: Span[] = [];
-  readonly #pace = new Pace();
+  #time: RunTime | undefined;
   /** Since the last row. */
   #span = NONE;
   #shownAt: number;
   #shownStep = 0;
+  /** Steps that are done. */
+  #done = 0;
   #isOver = false;
 
   constructor(surface: TrainingSurface, now: () => number = () => performance.now()) {
@@ -69,6 +72,8 @@ export class TrainingDisplay implements TrainObserver, Disposable {
   start(run: RunStart): void {
     this.#endLoading();
     this.#run = run;
+    this.#time = new RunTime(run, this.#now);
+    this.#done = run.step;
     this.#shownStep = run.step;
     this.#shownAt = this.#now();
     if (run.step >= run.steps) {
@@ -89,7 +94,8 @@ export class TrainingDisplay implements TrainObserver, Disposable {
     const span = { steps: 1, loss: metrics.loss, tokens: memory.totalTokens, seconds: metrics.seconds };
     this.#span = add(this.#span, span);
     this.#recent.push(span);
-    this.#pace.add(metrics.seconds);
+    this.#time?.step(metrics);
+    this.#done = metrics.step;
     if (this.#recent.length > RECENT) this.#recent.shift();
     const { screen } = this.#surface;
     if (screen.interactive) {
@@ -104,7 +110,24 @@ export class TrainingDisplay implements TrainObserver, Disposable {
     }
   }
 
+  pause(what: Pause, done: number, total: number): void {
+    if (done === 0) this.#time?.begin();
+    const { screen } = this.#surface;
+    if (!screen.interactive || (done > 0 && this.#now() - this.#shownAt < REDRAW_MS)) return;
+    const steps = this.#run?.steps ?? this.#done;
+    const at = total > 1 ? ` ${formatNumber(done)} of ${formatNumber(total)}` : "";
+    const parts = [
+      `step ${formatNumber(this.#done)} of ${formatNumber(steps)}`,
+      bar(this.#done / steps),
+      `${what}${at}`,
+      ...timeLeft(this.#time?.left),
+    ];
+    screen.live(joinParts(parts, screen.columns));
+    this.#shownAt = this.#now();
+  }
+
   evaluation({ step, valid_loss: loss, valid_accuracy: accuracy }: EvaluationMetrics, best: boolean): void {
+    this.#time?.end("validating");
     const before = this.#valid;
     this.#valid = loss;
     const change = before === undefined ? "" : loss < before ? ", falling" : ", rising";
@@ -114,6 +137,7 @@ export class TrainingDisplay implements TrainObserver, Disposable {
   }
 
   saved(step: number): void {
+    this.#time?.end("saving");
     this.#surface.log.verbose(`step ${formatNumber(step)}: saved`);
   }
 
@@ -149,7 +173,7 @@ export class TrainingDisplay implements TrainObserver, Disposable {
       `step ${formatNumber(step)} of ${formatNumber(steps)}`,
       bar(step / steps),
       `loss ${(recent.loss / recent.steps).toFixed(3)}`,
-      ...timeLeft(this.#pace.secondsFor(steps - step)),
+      ...timeLeft(this.#time?.left),
       `${formatNumber(rate(recent))} ${this.#run?.unit ?? "tokens"}/s`,
       `lr ${formatMeasure(learning_rate)}`,
       formatBytes(gpuBytes),
@@ -166,7 +190,7 @@ export class TrainingDisplay implements TrainObserver, Disposable {
       `${formatNumber(rate(this.#span))} ${this.#run?.unit ?? "tokens"}/s`,
       `lr ${formatMeasure(learning_rate)}`,
       formatBytes(gpuBytes),
-      ...timeLeft(this.#pace.secondsFor(steps - step)),
+      ...timeLeft(this.#time?.left),
     ].join("  ");
   }
 }

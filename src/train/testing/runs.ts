@@ -13,7 +13,7 @@ import type { TrainSettings } from "../settings/settings.ts";
 import { textSubject } from "../text/subject.ts";
 import type { RunInput } from "../loop/training.ts";
 import type { TrainResult } from "../result.ts";
-import type { Metrics, RunStart, TrainObserver } from "../types.ts";
+import type { Metrics, Pause, RunStart, TrainObserver } from "../types.ts";
 
 const TEXTS = [
   "Once upon a time there was a little cat.",
@@ -41,6 +41,7 @@ export class Recording implements TrainObserver {
   readonly warnings: string[] = [];
   readonly metrics: Metrics[] = [];
   readonly saves: number[] = [];
+  readonly pauses: string[] = [];
   started: RunStart | undefined;
   /** Called after each step. */
   onStep: (step: number) => void = () => {};
@@ -55,6 +56,9 @@ export class Recording implements TrainObserver {
   step(metrics: Metrics): void {
     this.metrics.push(metrics);
     this.onStep(metrics.step);
+  }
+  pause(what: Pause, done: number, total: number): void {
+    this.pauses.push(`${what} ${done}/${total}`);
   }
   evaluation(metrics: Metrics): void {
     this.metrics.push(metrics);

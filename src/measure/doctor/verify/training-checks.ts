@@ -76,6 +76,7 @@ async function trained(
     start() {},
     step: (metrics) => void steps.push(metrics),
     evaluation() {},
+    pause() {},
     saved() {},
   };
   const path = join(folder, "run");
