@@ -7,9 +7,11 @@ const is =
     idle.includes(value);
 
 type Test = (value: unknown) => boolean;
+type Field = readonly [name: string, isIdle: Test];
+const ignored = (...names: readonly string[]): readonly Field[] => names.map((name) => [name, always]);
 
 /** Of other samplers than ours, by the names that llama.cpp and Ollama share: off. */
-const SAMPLERS: readonly (readonly [name: string, isIdle: Test])[] = [
+const SAMPLERS: readonly Field[] = [
   ["mirostat", is(0)],
   ["mirostat_tau", always],
   ["mirostat_eta", always],
@@ -18,15 +20,21 @@ const SAMPLERS: readonly (readonly [name: string, isIdle: Test])[] = [
   ["penalize_newline", always],
 ];
 
+const LETTERS = new Map(Object.entries({ penalties: "e", top_k: "k", top_p: "p", min_p: "m", temperature: "t" }));
+const OFF: ReadonlySet<unknown> = new Set(["dry", "top_n_sigma", "typ_p", "typical_p", "xtc"]);
+
+/** llama.cpp's own order of samplers, as names or letters, which its page sends unasked; those that are off here do not count. */
+function isUsualOrder(value: unknown): boolean {
+  const letters = Array.isArray(value)
+    ? value.map((name) => (OFF.has(name) ? "" : (LETTERS.get(name) ?? "?"))).join("")
+    : typeof value === "string" && value.replace(/[dsyx]/g, "");
+  return letters === "ekpmt";
+}
+
 /** Fields that may be there, each with the values that do not change the answer: what clients send without being told to. */
-export const IDLE_FIELDS: ReadonlyMap<string, Test> = new Map([
+export const IDLE_FIELDS: ReadonlyMap<string, Test> = new Map<string, Test>([
   // What OpenAI's API keeps, bills or caches by.
-  ["metadata", always],
-  ["store", always],
-  ["service_tier", always],
-  ["safety_identifier", always],
-  ["prompt_cache_key", always],
-  ["prompt_cache_retention", always],
+  ...ignored("metadata", "store", "service_tier", "safety_identifier", "prompt_cache_key", "prompt_cache_retention"),
   ["best_of", is(1)],
   ["suffix", isEmpty],
   ["functions", isEmpty],
@@ -35,11 +43,11 @@ export const IDLE_FIELDS: ReadonlyMap<string, Test> = new Map([
   ["modalities", (value: unknown) => Array.isArray(value) && value.every((one) => one === "text")],
   // Names of llama.cpp and mlx-lm.
   ...SAMPLERS,
-  ["cache_prompt", always],
+  ...ignored("cache_prompt", "n_keep", "penalize_nl", "timings_per_token", "return_progress", "dynatemp_exponent"),
+  ...ignored("xtc_threshold", "dry_base", "dry_allowed_length", "dry_penalty_last_n", "dry_sequence_breakers"),
   ["lora", isEmpty],
   ["adapters", isEmpty],
   ["n_probs", is(0)],
-  ["n_keep", always],
   ["n_indent", is(0)],
   ["min_keep", is(0)],
   ["id_slot", is(-1)],
@@ -48,22 +56,13 @@ export const IDLE_FIELDS: ReadonlyMap<string, Test> = new Map([
   ["post_sampling_probs", is(false)],
   ["response_fields", isEmpty],
   ["dynatemp_range", is(0)],
-  ["dynatemp_exponent", always],
   ["typ_p", is(1)],
   ["top_n_sigma", is(-1, 0)],
   ["xtc_probability", is(0)],
-  ["xtc_threshold", always],
   ["dry_multiplier", is(0)],
-  ["dry_base", always],
-  ["dry_allowed_length", always],
-  ["dry_penalty_last_n", always],
-  ["dry_sequence_breakers", always],
-  ["penalize_nl", always],
-  // The order that llama.cpp's page names unasked: its own.
-  ["samplers", is("edkypmxt")],
+  ["samplers", isUsualOrder],
+  ["backend_sampling", is(false)],
   ["reasoning_format", is("auto", "deepseek")],
-  ["timings_per_token", always],
-  ["return_progress", always],
   // Of vLLM.
   ["use_beam_search", is(false)],
   ["ignore_eos", is(false)],
@@ -80,6 +79,8 @@ export const IDLE_FIELDS: ReadonlyMap<string, Test> = new Map([
   // Of Ollama, where a prompt that is too long is refused instead of cut.
   ["logprobs", is(false)],
   ["top_logprobs", is(0)],
+  // Clients say it where Ollama has no such field.
+  ["tool_choice", is("auto")],
   ["raw", is(false)],
   ["template", isEmpty],
   ["images", isEmpty],
@@ -89,21 +90,10 @@ export const IDLE_FIELDS: ReadonlyMap<string, Test> = new Map([
 ]);
 
 /** The same of Ollama's `options`; how a model is loaded and computed with is the server's to say. */
-export const IDLE_OPTIONS: ReadonlyMap<string, Test> = new Map([
+export const IDLE_OPTIONS: ReadonlyMap<string, Test> = new Map<string, Test>([
   ...SAMPLERS,
-  ...[
-    "num_ctx",
-    "num_keep",
-    "num_batch",
-    "num_gpu",
-    "num_thread",
-    "main_gpu",
-    "low_vram",
-    "f16_kv",
-    "use_mmap",
-    "use_mlock",
-    "numa",
-  ].map((name) => [name, always] as const),
+  ...ignored("num_ctx", "num_keep", "num_batch", "num_gpu", "num_thread", "main_gpu"),
+  ...ignored("low_vram", "f16_kv", "use_mmap", "use_mlock", "numa"),
   ["logits_all", is(false)],
   ["vocab_only", is(false)],
   ["embedding_only", is(false)],
