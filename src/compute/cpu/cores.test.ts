@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { coreCount, fastCores } from "./cores.ts";
+import { coreCount, fastCores, macCores } from "./cores.ts";
 
 const CPUS = "/sys/devices/system/cpu";
 
@@ -36,6 +36,13 @@ describe("one thread of each fast core", () => {
     expect(fastCores([0, 1, 2], () => undefined)).toEqual([0, 1, 2]);
     expect(fastCores([], () => undefined)).toEqual([]);
   });
+});
+
+test("of a Mac the performance cores count, of one with Intel's processor the cores, not their threads", () => {
+  const mac = (counters: Readonly<Record<string, number>>) => macCores((name) => counters[name]);
+  expect(mac({ "hw.logicalcpu": 12, "hw.physicalcpu": 12, "hw.perflevel0.physicalcpu": 8 })).toBe(8);
+  expect(mac({ "hw.logicalcpu": 16, "hw.physicalcpu": 8 })).toBe(8);
+  expect(mac({})).toBeUndefined();
 });
 
 test("this machine has a core at least", () => {

@@ -1,5 +1,6 @@
 import { readFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
+import { macCounter } from "../device/mac-memory.ts";
 import { cpuQuota } from "./quota.ts";
 
 const CPUS = "/sys/devices/system/cpu";
@@ -7,13 +8,19 @@ const CPUS = "/sys/devices/system/cpu";
 /**
  * Workers by default: a thread for each fast core that this process may use, and no more than its control groups give time
  * for. Two threads of one core share what multiplies, and a slow core, or a thread that has used up its time, keeps the
- * others waiting at every barrier.
+ * others waiting at every barrier. Windows is not asked which of its processors share a core.
  */
 export function coreCount(): number {
   const most = availableParallelism();
+  if (process.platform === "darwin") return Math.min(most, macCores() ?? most);
   if (process.platform !== "linux") return most;
   const allowed = readList("/proc/self/status", /^Cpus_allowed_list:\s*(\S+)/m) ?? readList(`${CPUS}/online`);
   return Math.max(1, Math.min(most, fastCores(allowed ?? [], read).length || most, Math.floor(cpuQuota(read))));
+}
+
+/** Fast cores of Apple's processors, all of Intel's. @param counter the value of a kernel counter */
+export function macCores(counter: (name: string) => number | undefined = macCounter): number | undefined {
+  return counter("hw.perflevel0.physicalcpu") ?? counter("hw.physicalcpu");
 }
 
 /**

@@ -12,14 +12,14 @@ const PAGE_SIZE = "vm.pagesize";
  * @param counter the value of a kernel counter; undefined where there is none of that name
  * @returns undefined where macOS does not say
  */
-export function macAvailable(counter: (name: string) => number | undefined = sysctl): number | undefined {
+export function macAvailable(counter: (name: string) => number | undefined = macCounter): number | undefined {
   const pages = AVAILABLE.reduce((sum, name) => sum + (counter(name) ?? NaN), 0);
   const bytes = pages * (counter(PAGE_SIZE) ?? NaN);
   return bytes > 0 ? bytes : undefined;
 }
 
-/** sysctlbyname(3), for numbers. */
-function sysctl(name: string): number | undefined {
+/** sysctlbyname(3), for numbers; undefined on other systems. */
+export function macCounter(name: string): number | undefined {
   byName ??= load();
   // Some are 32 bits wide and some 64: the upper half stays zero where it is not written.
   const [value, size] = [new BigUint64Array(1), new BigUint64Array([8n])];

@@ -17,7 +17,7 @@ export const GLOBAL_OPTIONS = {
     max: 256,
     value: "N",
     help: "number of threads of the CPU device; results do not depend on it",
-    defaultText: "one for each fast core",
+    defaultText: "one for each fast core; on Windows each processor",
   }),
   memory: bytes({
     topic,
