@@ -63,6 +63,7 @@ export const gatedActivation = rows({
   }),
   cases: [{ sizes: [8, 1] }],
 });
+
 /** How kernels that gate what they compute number them. */
 export const gateNumber = (kind: Activation): number => gatedActivation.kinds?.indexOf(kind) ?? NaN;
 

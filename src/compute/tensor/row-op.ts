@@ -28,9 +28,6 @@ export function rowOp<I extends string, P extends string, K extends string>(
   const reference = (matrices: All<Matrix>, attributes: A): { readonly y: Matrix } => ({
     y: definition(rows.kernel(kindOf(attributes)).targets["y"], attributes, matrices),
   });
-  /** What the gradients of these inputs are computed from, beside dy. */
-  const reads = (wanted: readonly I[], attributes: A) =>
-    rows.kernel(kindOf(attributes), wanted).reads.filter((operand): operand is I | "y" => operand !== "dy");
   return defineOp({ inputs: roles, outputs: { y: "needed" } })<A>({
     name,
     shape(shapes: All<Shape>) {
@@ -44,11 +41,12 @@ export function rowOp<I extends string, P extends string, K extends string>(
     },
     reference,
     derivative: {
-      saves: (wanted, attributes) =>
-        reads(
-          inputs.filter((input) => wanted.has(input)),
-          attributes,
-        ),
+      /** What the gradients of these inputs are computed from, beside dy. */
+      saves(wanted, attributes) {
+        const some = inputs.filter((input) => wanted.has(input));
+        const { reads } = rows.kernel(kindOf(attributes), some);
+        return reads.filter((operand): operand is I | "y" => operand !== "dy");
+      },
       backward(run, { inputs: tensors, outputs, gradients: { y: gradient }, into }, attributes) {
         const targets: Some<Tensor> = into;
         const wanted = inputs.filter((input) => targets[input] !== undefined);

@@ -1,9 +1,10 @@
 import { afterAll, beforeAll, describe, expect, spyOn, test } from "bun:test";
 import { add } from "../../rows/arithmetic.ts";
-import { activation } from "../../rows/gates.ts";
+import { activation, gatedActivation } from "../../rows/gates.ts";
 import { RunMemory } from "../../device/run-memory.ts";
-import type { Shape } from "../../device/tensor.ts";
+import { type Shape, sliceCols } from "../../device/tensor.ts";
 import type { Gpu } from "../gpu.ts";
+import type { GpuRecording } from "../recording.ts";
 import { openTestGpu } from "../../device/testing/open.ts";
 import { takeScratch } from "../../device/scratch.ts";
 
@@ -13,22 +14,29 @@ beforeAll(async () => {
 });
 afterAll(() => gpu.close());
 
-/** Rows of each dispatch that these matrices take; nothing is computed. */
-function dispatches([rows, cols]: Shape): { forward: number[]; backward: number[] } {
+/** Rows of each dispatch of what is recorded; nothing is computed. */
+function rowsOfDispatches(record: (on: GpuRecording) => void): number[] {
   const counting = gpu.counting();
   using on = counting.recording(new RunMemory(counting));
   const dispatch = spyOn(on, "dispatch");
-  const rowsOf = () => dispatch.mock.calls.map(([, , , [, y = 1]]) => y);
-  const [a, b, y] = [
-    takeScratch(on, "a", [rows, cols]),
-    takeScratch(on, "b", [rows, cols]),
-    takeScratch(on, "y", [rows, cols]),
-  ];
-  on.compute("elementwise", { kernel: add.kernel(), tensors: { a, b, y } });
-  const forward = rowsOf();
-  dispatch.mockClear();
-  on.compute("elementwise", { kernel: activation.kernel("silu", ["x"]), tensors: { x: a, dy: y, dx: b } });
-  return { forward, backward: rowsOf() };
+  record(on);
+  return dispatch.mock.calls.map(([, , , [, y = 1]]) => y);
+}
+
+/** Those of a value and of a gradient of matrices of this shape. */
+function dispatches(shape: Shape): { forward: number[]; backward: number[] } {
+  const take = (on: GpuRecording) =>
+    [takeScratch(on, "a", shape), takeScratch(on, "b", shape), takeScratch(on, "y", shape)] as const;
+  return {
+    forward: rowsOfDispatches((on) => {
+      const [a, b, y] = take(on);
+      on.compute("elementwise", { kernel: add.kernel(), tensors: { a, b, y } });
+    }),
+    backward: rowsOfDispatches((on) => {
+      const [x, dy, dx] = take(on);
+      on.compute("elementwise", { kernel: activation.kernel("silu", ["x"]), tensors: { x, dy, dx } });
+    }),
+  };
 }
 
 describe("as many dispatches as the GPU's limits demand, and no more", () => {
@@ -40,4 +48,23 @@ describe("as many dispatches as the GPU's limits demand, and no more", () => {
   ])("%s", (_, shape, wanted) => {
     expect(dispatches(shape)).toEqual({ forward: wanted, backward: wanted });
   });
+});
+
+test.each<[string, number, number[]]>([
+  ["one dispatch", 65_504, [65_504]],
+  ["apart where their rows are cut", 65_505, [65_504, 1, 65_504, 1]],
+])("both gradients of a gate in one buffer: %s", (_, rows, wanted) => {
+  const both = gatedActivation.kernel("silu", ["gate", "up"]);
+  expect(
+    rowsOfDispatches((on) => {
+      const [gate, up, dy] = [
+        takeScratch(on, "gate", [rows, 4]),
+        takeScratch(on, "up", [rows, 4]),
+        takeScratch(on, "dy", [rows, 4]),
+      ];
+      const into = takeScratch(on, "gradients", [rows, 8]);
+      const tensors = { gate, up, dy, dgate: sliceCols(into, 0, 4), dup: sliceCols(into, 4, 4) };
+      on.compute("elementwise", { kernel: both, tensors });
+    }),
+  ).toEqual(wanted);
 });
