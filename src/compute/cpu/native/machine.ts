@@ -43,6 +43,12 @@ export interface Machine {
   /** Rows of x that are multiplied so at most, some at a time; a tile of more is faster, panels included. */
   readonly fewRows: number;
 
+  /**
+   * Where it is there, products with rows of a matrix sum along the terms (`along.ts`), since there are too few registers to turn
+   * squares around in. It makes the first of four registers the sums of all lanes of each, in a fixed order.
+   */
+  readonly addLanes?: (first: Lanes) => void;
+
   /** Rows of a tile of whole numbers, which needs twice the registers. */
   readonly wholeRows: number;
 

@@ -1,6 +1,7 @@
 import { ROW_KERNELS } from "../../rows/index.ts";
 import type { Blocks, Machine, Stored } from "./machine.ts";
 import { panelFromBlocks, panelOfBlocks, round, tileOfBlocks } from "./routines/blocks.ts";
+import { along } from "./routines/along.ts";
 import { copy } from "./routines/copy.ts";
 import { deltaWalk } from "./routines/delta-walk.ts";
 import { FEW_ROWS, few } from "./routines/few.ts";
@@ -72,6 +73,8 @@ export interface Program {
   /** Rows of a matrix that `few` takes side by side. */
   readonly fewCols: number;
   readonly fewRows: number;
+  /** Whether products with rows of a matrix sum along the terms. */
+  readonly along: boolean;
 }
 
 /** @param enter writes what JavaScript calls, by the platform's convention */
@@ -92,7 +95,12 @@ export function program(m: Machine, enter: () => void): Program {
   const byRows = (most: number, write: (rows: number) => void) =>
     Array.from({ length: most + 1 }, (_, rows) => (rows === 0 ? 0 : routine(() => write(rows))));
   const tiles = (along: "terms" | "rows") => byRows(m.tile.rows, (rows) => tile(m, rows, along));
-  const fewRows = (format: Stored) => byRows(FEW_ROWS, (rows) => few(m, rows, format));
+  const { addLanes } = m;
+  const fewRows = (format: Stored) => {
+    if (addLanes === undefined) return byRows(FEW_ROWS, (rows) => few(m, rows, format));
+    const [, one = 0, two = 0] = byRows(2, (rows) => along(m, addLanes, rows, format));
+    return Array.from({ length: FEW_ROWS + 1 }, (_, rows) => (rows > 1 ? two : one));
+  };
   const fewOfBlocks = (blocks: Blocks) => byRows(FEW_BLOCK_ROWS, (rows) => fewBlocks(m, rows, blocks));
   const halves = (blocks: Blocks) => [false, true].map((second) => routine(() => panelFromBlocks(m, blocks, second)));
   const byAdded = (write: (adds: Added) => void) =>
@@ -148,5 +156,6 @@ export function program(m: Machine, enter: () => void): Program {
     wholeRows: m.wholeRows,
     fewCols: m.squares * m.lanes,
     fewRows: m.fewRows,
+    along: addLanes !== undefined,
   };
 }

@@ -7,6 +7,8 @@ const [REGISTERS, LOCALS] = [14, 32];
 /** A vector on its way. */
 const PART = FIRST_LANES + LOCALS;
 
+const NOTHING = Array.from({ length: 14 }, () => -1);
+
 /** 2^112, which corrects the bias of a half's exponent; 65536, which is above every half. */
 const [BIAS, ABOVE] = [0x77800000, 0x47800000];
 
@@ -18,7 +20,7 @@ export class WasmMachine extends WasmWords implements Machine {
   readonly lanes = 4;
   readonly registers = REGISTERS;
   readonly tile: Machine["tile"] = { rows: 2, vectors: 4 };
-  readonly squares = 4;
+  readonly squares = 1;
   readonly fewRows = 4;
   readonly wholeRows = 2;
 
@@ -49,13 +51,15 @@ export class WasmMachine extends WasmWords implements Machine {
   read(to: Lanes, from: At, stored: Stored, count: Count = "all"): void {
     if (STORED_BYTES[stored] === 4) return this.load(to, from, count);
     const offset = this.at(from);
-    // One number is in all lanes then.
-    if (count === "one") this.code.access("load16Splat", offset);
-    else this.code.access(stored === "F16" ? "load16x4" : "load64", offset);
-    if (stored === "F16") {
-      if (count === "one") this.code.simd("extendHalves");
-      this.#halves();
-    } else this.#bytes([0, 1, 2, 3].flatMap((lane) => [-1, -1, 2 * lane, 2 * lane + 1]));
+    if (count === "one") {
+      this.code.access("load16Splat", offset);
+      this.#bytes([...(stored === "F16" ? [0, 1] : [-1, -1, 0, 1]), ...NOTHING].slice(0, 16));
+      if (stored === "F16") this.code.simd("extendHalves");
+    } else {
+      this.code.access(stored === "F16" ? "load16x4" : "load64", offset);
+      if (stored === "BF16") this.#bytes([0, 1, 2, 3].flatMap((lane) => [-1, -1, 2 * lane, 2 * lane + 1]));
+    }
+    if (stored === "F16") this.#halves();
     this.#set(to);
   }
 
@@ -78,7 +82,10 @@ export class WasmMachine extends WasmWords implements Machine {
   }
 
   broadcastHalf(to: Lanes, from: At): void {
-    this.read(to, from, "F16", "one");
+    this.code.access("load16Splat", this.at(from));
+    this.code.simd("extendHalves");
+    this.#halves();
+    this.#set(to);
   }
 
   add32(to: Lanes, a: Lanes, b: Lanes): void {
@@ -196,14 +203,20 @@ export class WasmMachine extends WasmWords implements Machine {
 
   /** As `transpose`, but what it would bring side by side is added at once. */
   sumLanes(temporary: Lanes): void {
-    const joined = (to: Lanes, a: Lanes, b: Lanes, low: Four, high: Four): void => {
-      this.#shuffle(temporary, a, b, low);
-      this.#shuffle(to, a, b, high);
-      this.addWhole(to, to, temporary);
+    this.#sums("addWhole", 0, temporary);
+  }
+
+  readonly addLanes = (first: Lanes): void => this.#sums("add", first, LOCALS - 1);
+
+  #sums(add: "add" | "addWhole", first: Lanes, temporary: Lanes): void {
+    const joined = (a: Lanes, b: Lanes, low: Four, high: Four): void => {
+      this.#shuffle(temporary, first + a, first + b, low);
+      this.#shuffle(first + a, first + a, first + b, high);
+      this.#two(add, first + a, first + a, temporary);
     };
-    joined(0, 0, 1, LOW, HIGH);
-    joined(2, 2, 3, LOW, HIGH);
-    joined(0, 0, 2, LOW_PAIRS, HIGH_PAIRS);
+    joined(0, 1, LOW, HIGH);
+    joined(2, 3, LOW, HIGH);
+    joined(0, 2, LOW_PAIRS, HIGH_PAIRS);
   }
 
   fromWhole(to: Lanes, from: Lanes): void {

@@ -3,7 +3,7 @@ import { WasmCode } from "./wasm-code.ts";
 
 /** The argument: where the list of arguments begins. */
 const ARGUMENTS = 0;
-const [FIRST_WORD, WORDS] = [1, 14];
+const [FIRST_WORD, WORDS] = [1, 24];
 /** The first local that is no word. */
 export const FIRST_LANES = FIRST_WORD + WORDS;
 

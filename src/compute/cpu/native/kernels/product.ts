@@ -3,7 +3,7 @@ import type { Caller } from "../caller.ts";
 import { DTYPE_CODES, isKernelDtype, isRoundedDtype, type StoredDtype } from "../../../device/dtype.ts";
 import { STORED_BYTES, type Stored } from "../machine.ts";
 import { FEW_ROWS } from "../routines/few.ts";
-import { BLOCK_TERMS, FEW_COLS, ROW_PITCH } from "../routines/layout.ts";
+import { BLOCK_TERMS, FEW_COLS, FEW_PITCH, ROW_PITCH, ROWS_AT } from "../routines/layout.ts";
 import { multiplyBlocks, panelFromBlocks } from "./blocks.ts";
 import {
   blocksBytes,
@@ -58,15 +58,18 @@ export function multiply(on: Caller, p: Product, firstRow: number, rows: number,
     }
     return;
   }
-  if (along && rows <= on.code.fewRows && isKernelDtype(stored)) {
+  // WebAssembly has no instruction for halves: of more rows it makes numbers of them once.
+  const most = on.code.along && stored === "F16" ? 2 : on.code.fewRows;
+  if (along && rows <= most && isKernelDtype(stored)) {
     const each = Math.ceil(rows / Math.ceil(rows / FEW_ROWS));
     for (let row = 0; row < rows; row += each) {
       multiplyFew(on, p, stored, firstRow + row, Math.min(each, rows - row), firstCol, cols);
     }
     return;
   }
+  const multiplySome = along && on.code.along ? multiplyAlong : multiplyRows;
   for (let row = 0; row < rows; row += MOST_ROWS) {
-    multiplyRows(on, p, firstRow + row, Math.min(MOST_ROWS, rows - row), firstCol, cols);
+    multiplySome(on, p, firstRow + row, Math.min(MOST_ROWS, rows - row), firstCol, cols);
   }
 }
 
@@ -101,6 +104,48 @@ function multiplyRows(on: Caller, p: Product, firstRow: number, rows: number, fi
   }
 }
 
+/** Columns of a panel of `multiplyAlong`, and rows of x that are multiplied with all of it at once. */
+const [ALONG_COLS, ALONG_ROWS] = [48, 16];
+
+/** The sums of `along.ts` of many rows: the panel has b's rows as they are, in f32. */
+function multiplyAlong(on: Caller, p: Product, firstRow: number, rows: number, firstCol: number, cols: number): void {
+  const panel = on.scratch;
+  const sums = panel + ALONG_COLS * ROW_PITCH;
+  const x = sums + (MOST_ROWS + 1) * FEW_PITCH;
+  const routine = on.routines.few.F32[2] ?? 0;
+  const step = termsOf(rows);
+  for (let begin = 0; begin < p.terms; begin += step) {
+    const end = Math.min(begin + step, p.terms);
+    copyRows(on, p.a + firstRow * p.aPitch + begin * 4, p.aPitch, rows, end - begin, x);
+    for (let col = 0; col < cols; col += ALONG_COLS) {
+      const count = Math.min(ALONG_COLS, cols - col);
+      for (let first = begin; first < end; first += BLOCK_TERMS) {
+        const terms = Math.min(BLOCK_TERMS, end - first);
+        writeRows(on, p, firstCol + col, count, first, terms, panel);
+        for (let row = 0; row < rows; row += ALONG_ROWS) {
+          const tiles = (Math.min(ALONG_ROWS, rows - row) + 1) >>> 1;
+          const [from, to] = [x + blocksBytes(rows, first - begin) + row * ROW_PITCH, sums + row * FEW_PITCH];
+          const next = 4 * ROW_PITCH;
+          on.setSteps(ROWS_AT, 4, panel, ROW_PITCH, 3);
+          on.call(routine, terms, from, to, 0, 0, fours(count), next, tiles, 0, 0);
+        }
+        storeSums(on, sums, FEW_PITCH, rows, count, p, firstRow, firstCol + col, first === 0);
+      }
+    }
+  }
+}
+
+/** Rows of b, in f32. */
+function writeRows(on: Caller, p: Product, col: number, cols: number, first: number, terms: number, to: number): void {
+  const { stored, b, bPitch, scales, scalesPitch } = p;
+  if (isKernelDtype(stored)) {
+    const from = b + col * bPitch + first * STORED_BYTES[stored];
+    return on.call(on.routines.copy[stored], from, bPitch, cols, fours(terms), to, ROW_PITCH);
+  }
+  const [rows, by] = [b + col * bPitch, scales + col * scalesPitch];
+  on.parts.loadRows(DTYPE_CODES[stored], rows, bPitch, by, scalesPitch, cols, first, terms, to, ROW_PITCH);
+}
+
 /** The rows of b are read to their end, some side by side. `FEW_ROWS` rows at most. */
 export function multiplyFew(
   on: Caller,
@@ -115,6 +160,8 @@ export function multiplyFew(
   const { fewCols } = on.code;
   const routine = on.routines.few[stored][rows] ?? 0;
   const copied = column + fewCols * 4;
+  // One row is as it was.
+  const xNext = rows > 1 ? rows * ROW_PITCH : BLOCK_TERMS * 4;
   const step = termsOf(rows);
   const sums = copied + blocksBytes(rows, Math.min(step, p.terms));
   for (let begin = 0; begin < p.terms; begin += step) {
@@ -130,7 +177,8 @@ export function multiplyFew(
         const [blocks, count] = [Math.max(1, Math.floor((width - at) / fewCols)), Math.min(fewCols, width - at)];
         const [b, next] = [p.b + (col + at) * p.bPitch, fewCols * p.bPitch];
         setRows(on, b + bytes, p.bPitch, count, fewCols);
-        on.call(routine, terms, x, sums + at * 4, b + next + fewCols * bytes, column, blocks, next);
+        const [to, ahead, tiles] = [sums + at * 4, b + next + fewCols * bytes, (rows + 1) >>> 1];
+        on.call(routine, terms, x, to, ahead, column, blocks, next, tiles, xNext, rows * FEW_PITCH);
         at += blocks * count;
       }
       storeFew(on, sums, Math.ceil(terms / BLOCK_TERMS), rows, width, p, firstRow, col, begin === 0);
