@@ -47,7 +47,7 @@ function refusal(words: readonly string[], isMention: boolean): string[] {
 const STYLE = { columns: 100, bold: (text: string) => text, dim: (text: string) => text };
 /** Flags in these are another program's. */
 const FOREIGN =
-  /^(?:[A-Z_]+=\S+ )*(?:npm|npx|bun|node|docker|git|sudo|apt|dnf|pip|python3?|sh|lm_eval|llama-[a-z]+|mpirun|srun|sbatch|cargo|cmake)\b/;
+  /^(?:[A-Z_]+=\S+ )*(?:npm|npx|bun|node|docker|git|sudo|apt|dnf|pip|python3?|sh|lm_eval|llama-[a-z]+|mpirun|srun|sbatch|cargo|cmake|numactl)\b/;
 /** Notation of a usage line. */
 const USAGE = /\[|…|\.\.\./;
 
