@@ -175,6 +175,23 @@ test("SIGINT finishes the step and saves; what there is is shown, and it goes on
   expect(timeless(parse(last.stdout))).toEqual(timeless(whole));
 });
 
+test("--dry-run shows methods, sizes, memory and runs, writes nothing, and refuses what runs would", async () => {
+  const before = await readdir(folder.path);
+  const { status, stdout } = await compare(...SHORT, "--out", "dry", "--dry-run", "--json");
+  expect(status).toBe(0);
+  const plan = JSON.parse(stdout);
+  expect(plan).toMatchObject({ dry_run: true, runs: 4 });
+  const planned = whole.methods.map(({ method, parameters }) => ({ method, budget: 4000, parameters, steps: 5 }));
+  const sorted = (rows: { method: string }[]) => rows.toSorted((a, b) => (a.method < b.method ? -1 : 1));
+  expect(sorted(plan.contenders)).toMatchObject(sorted(planned));
+  expect(await readdir(folder.path)).toEqual(before);
+  const taken = await compare(...SHORT, "--out", "whole", "--dry-run");
+  expect([taken.status, taken.stderr]).toEqual([1, expect.stringContaining("there is a comparison already")]);
+  const full = await compare(...SHORT, "--memory", "1MB", "--dry-run");
+  expect([full.status, full.stderr]).toEqual([expect.any(Number), expect.stringContaining("error: randlora: ")]);
+  expect((await compare("--resume", "whole", "--dry-run")).status).toBe(2);
+});
+
 test("folders that are no new ones, and a comparison that is not what it was, are refused", async () => {
   await Bun.write(at("filled", "mine.txt"), "mine");
   await cp(at("whole"), at("changed"), { recursive: true });

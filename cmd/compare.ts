@@ -19,6 +19,7 @@ export const command = defineCommand({
     "learningRate",
     "out",
     "resume",
+    "dryRun",
     "data",
     "validSplit",
     "maxLength",

@@ -11,6 +11,7 @@ import { type Job, jobOf, jobText } from "../../terminal/options/shared/job.ts";
 import { formatAmount, formatNumber } from "../../terminal/format.ts";
 import { oneLine, shellWord } from "../../files/failure.ts";
 import { ComparisonDisplay } from "./display.ts";
+import { showPlan } from "./dry-run.ts";
 import { ComparisonFolder } from "./folder.ts";
 import { adaptedPart, imageData, type RunsData, textData } from "./load-data.ts";
 import type { CompareOptions } from "./options.ts";
@@ -32,8 +33,13 @@ export async function compareMethods(
 ): Promise<void> {
   using gpu = new KeptGpu(context.device);
   const job = jobOf(options);
-  if (options.resume !== undefined) return await goOn(model, options, gpu, job, context);
-  if (options.out === undefined) {
+  const { dryRun, out } = options;
+  if (options.resume !== undefined) {
+    if (!dryRun) return await goOn(model, options, gpu, job, context);
+    const cause = "--dry-run and --resume: what a comparison trains is known once it has begun";
+    throw new Contradiction(["dryRun", "resume"], cause, "give one of them");
+  }
+  if (out === undefined && !dryRun) {
     throw new RandloraError("usage", "--out is missing", "name a folder for the comparison: --out DIR");
   }
   const comparison = await newComparison(model, options, context);
@@ -41,8 +47,10 @@ export async function compareMethods(
   if (first === undefined) throw new RandloraError("usage", "--methods: no method", "name some");
   const sources = await findSources(first.settings, context);
   const around = { sources, gpu, job, context, changed: {} };
-  const { out } = options;
-  await withData(first.settings, sources, context, (data) => begin(out, comparison, data, around));
+  await withData(first.settings, sources, context, async (data) => {
+    if (dryRun || out === undefined) await showPlan(out, comparison, placedOn(data, around), context);
+    else await begin(out, comparison, data, around);
+  });
 }
 
 /** Finds the data of the runs for what is done with them. */

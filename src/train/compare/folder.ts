@@ -1,3 +1,4 @@
+import { existsSync } from "node:fs";
 import { mkdir, readdir, rmdir } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { RandloraError } from "../../files/errors.ts";
@@ -47,6 +48,12 @@ export class ComparisonFolder implements AsyncDisposable {
       await folder[Symbol.asyncDispose]();
       throw thrown;
     }
+  }
+
+  /** Would {@link create} refuse it? @throws RandloraError `file` */
+  static async refuseTaken(out: string): Promise<void> {
+    const path = resolve(out);
+    if (existsSync(path)) await requireEmpty(path);
   }
 
   /** Opens a comparison to go on with. @throws RandloraError `file`, `format` */

@@ -50,6 +50,7 @@ export const COMPARE_OPTIONS = {
     topic: "Comparison",
     help: "resume a stopped comparison, perhaps with more --seeds",
   },
+  dryRun: FINETUNE_OPTIONS.dryRun,
   ...jobOptions("Comparison"),
   ...partOf(RUN_OPTIONS, { compare: "all" }),
   noShuffle: FINETUNE_OPTIONS.noShuffle,

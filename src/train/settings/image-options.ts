@@ -71,7 +71,7 @@ export const IMAGE_OPTIONS = {
       compare: "all",
     },
   ),
-  shots: setting(integer({ topic, help: "number of training images per class", min: 1, defaultText: "all" }), {
+  shots: setting(integer({ topic, help: "training images per class", min: 1, defaultText: "all" }), {
     usual: null,
     compare: "all",
   }),

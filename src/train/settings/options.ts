@@ -56,7 +56,7 @@ export const RUN_OPTIONS = {
   ),
   quantize: setting(quantizeOption({ topic: "Base model" }), { usual: null, earlier: null, compare: "method" }),
   steps: setting(
-    integer({ topic: "Training", help: "number of training steps", min: 1, defaultText: "one epoch" }),
+    integer({ topic: "Training", help: "training steps", min: 1, defaultText: "one epoch" }),
     // With a constant schedule a resumed run may have more.
     { usual: null, compare: "all" },
   ),
@@ -73,7 +73,7 @@ export const RUN_OPTIONS = {
     integer({
       value: "B",
       topic: "Training",
-      help: "number of samples in a micro-batch",
+      help: "samples in a micro-batch",
       min: 1,
       defaultText: "4; images 32",
     }),
@@ -83,7 +83,7 @@ export const RUN_OPTIONS = {
     integer({
       value: "G",
       topic: "Training",
-      help: "number of micro-batches per step (gradient accumulation)",
+      help: "micro-batches per step (gradient accumulation)",
       min: 1,
     }),
     { usual: 1, compare: "all" },
@@ -144,7 +144,7 @@ export const RUN_OPTIONS = {
     choice(SCHEDULES, { topic: "Training", help: "learning rate schedule", defaultText: "linear; images cosine" }),
     { compare: "all" },
   ),
-  warmup: setting(integer({ topic: "Training", help: "number of warmup steps", min: 0 }), {
+  warmup: setting(integer({ topic: "Training", help: "warmup steps", min: 0 }), {
     usual: 0,
     compare: "all",
   }),
@@ -193,7 +193,7 @@ export const RUN_OPTIONS = {
     integer({ topic: "Run", help: "steps between checkpoints", min: 1, defaultText: "about a minute" }),
     { usual: null, compare: "all", resume: "both" },
   ),
-  keep: setting(integer({ topic: "Run", help: "number of training states to keep for --resume", min: 1 }), {
+  keep: setting(integer({ topic: "Run", help: "training states to keep for --resume", min: 1 }), {
     usual: 1,
     compare: "all",
     resume: "both",
@@ -248,7 +248,7 @@ export const FINETUNE_OPTIONS = {
     topic: "Run",
     help: "resume a run from its last training state; without RUN, the newest under runs/",
   }),
-  dryRun: flag({ topic: "Run", help: "show samples, method, memory and disk without training" }),
+  dryRun: flag({ topic: "Run", help: "show trainable parameters, steps and memory without training" }),
   ...IMAGE_OPTIONS,
 } as const;
 

@@ -1,0 +1,74 @@
+import { resolve } from "node:path";
+import { RandloraError } from "../../files/errors.ts";
+import { RUNS } from "../../files/hub/name.ts";
+import { formatAmount, formatBytes, formatNumber } from "../../terminal/format.ts";
+import type { Context } from "../../terminal/options/command.ts";
+import { formatTable } from "../../terminal/table.ts";
+import { estimateRun } from "../loop/finetune.ts";
+import { ComparisonFolder } from "./folder.ts";
+import { plannedRuns } from "./plan.ts";
+import type { CompareInput } from "./run.ts";
+import type { Comparison } from "./types.ts";
+
+/**
+ * What a comparison would train.
+ * @json compare --dry-run
+ */
+interface CompareDryRunJson {
+  readonly dry_run: true;
+  readonly runs: number;
+  readonly contenders: readonly ContenderJson[];
+}
+
+interface ContenderJson {
+  readonly method: string;
+  readonly budget: number | null;
+  readonly parameters: number;
+  readonly steps: number;
+  readonly estimated_gpu_bytes: number;
+}
+
+/**
+ * Shows methods, sizes, memory and runs; nothing is trained or written.
+ * @throws RandloraError what a run would be refused for, with the method's name
+ */
+export async function showPlan<Batch>(
+  out: string | undefined,
+  comparison: Comparison,
+  input: Pick<CompareInput<Batch>, "location" | "local" | "load" | "gpu">,
+  context: Context,
+): Promise<void> {
+  if (out !== undefined) await ComparisonFolder.refuseTaken(out);
+  const contenders: ContenderJson[] = [];
+  for (const { label: method, budget, settings: planned } of comparison.contenders) {
+    const settings = input.local(planned);
+    const { subject, headParameters } = await input.load(settings);
+    const { location, gpu } = input;
+    const estimate = await estimateRun({ settings, location, subject, gpu }, resolve(out ?? RUNS)).catch(
+      (thrown: unknown) => {
+        if (!(thrown instanceof RandloraError)) throw thrown;
+        throw new RandloraError(thrown.code, `${method}: ${thrown.message}`, thrown.hint);
+      },
+    );
+    contenders.push({
+      method,
+      budget,
+      parameters: estimate.method.trainableParameters - headParameters,
+      steps: estimate.steps,
+      estimated_gpu_bytes: estimate.estimatedGpuBytes,
+    });
+  }
+  const json: CompareDryRunJson = { dry_run: true, runs: plannedRuns(comparison).length, contenders };
+  context.result(json, () => {
+    const rows = contenders.map((one) => [
+      one.method,
+      one.budget === null ? "–" : formatNumber(one.budget),
+      formatNumber(one.parameters),
+      formatNumber(one.steps),
+      formatBytes(one.estimated_gpu_bytes),
+    ]);
+    const head = ["method", "budget", "parameters", "steps", "device memory"];
+    const table = formatTable(rows, { head, align: "lrrrr", columns: context.columns, markHead: context.style.dim });
+    return `${table}\n${formatAmount(json.runs, "run")}: ${formatAmount(comparison.seeds, "seed")} of each method\n`;
+  });
+}
