@@ -2,9 +2,10 @@ import type { CompareObserver } from "./run.ts";
 import type { PlannedRun, RunResult } from "./types.ts";
 import type { RunStart, StepMetrics, TrainObserver } from "../types.ts";
 import { formatCount, formatDuration, formatNumber } from "../../terminal/format.ts";
-import { Pace, timeLeft } from "../../terminal/pace.ts";
+import { timeLeft } from "../../terminal/pace.ts";
 import { bar, joinParts } from "../../terminal/progress.ts";
 import type { TrainingSurface } from "../report/display.ts";
+import { RunTime } from "../report/time-left.ts";
 
 /** Milliseconds between two drawings of the live line. */
 const REDRAW_MS = 100;
@@ -46,7 +47,7 @@ export class ComparisonDisplay implements CompareObserver, Disposable {
     this.#hasBegun = true;
     this.#place = `run ${index + 1} of ${total}: ${name}`;
     let run: Pick<RunStart, "step" | "steps"> = { step: 0, steps: 0 };
-    const pace = new Pace();
+    let time = new RunTime({ ...run, validateEvery: undefined }, this.#now);
     this.#live([this.#place]);
     return {
       warn: (line) => {
@@ -57,15 +58,16 @@ export class ComparisonDisplay implements CompareObserver, Disposable {
       loading: () => {},
       start: (started) => {
         run = started;
+        time = new RunTime(started, this.#now);
         this.#isTraining = true;
         if (started.step > 0) {
           this.#surface.log.info(`${name}: goes on from step ${formatNumber(started.step)}`);
         }
       },
       step: (metrics: StepMetrics) => {
-        pace.add(metrics.seconds);
-        const left = pace.secondsFor(run.steps - metrics.step);
-        const others = left === undefined ? undefined : afterwards(pace.secondsFor(run.steps) ?? 0);
+        time.step(metrics);
+        const { left } = time;
+        const others = left === undefined ? undefined : afterwards(time.whole ?? 0);
         if (left !== undefined && others !== undefined && metrics.step >= run.step + ENOUGH_STEPS) {
           this.#estimate(left + others);
         }
@@ -75,9 +77,14 @@ export class ComparisonDisplay implements CompareObserver, Disposable {
         const parts = [...timeLeft(left), ...inAll.map((text) => `${text} in all`)];
         this.#live([this.#place, bar(share), `loss ${metrics.loss.toFixed(3)}`, ...parts]);
       },
-      pause: () => {},
-      evaluation: () => {},
-      saved: () => {},
+      pause: (what, done, total) => {
+        if (done === 0) time.begin();
+        if (this.#now() - this.#shownAt < REDRAW_MS) return;
+        const at = total > 1 ? ` ${formatNumber(done)} of ${formatNumber(total)}` : "";
+        this.#live([this.#place, `${what}${at}`, ...timeLeft(time.left)]);
+      },
+      evaluation: () => time.end("validating"),
+      saved: () => time.end("saving"),
     };
   }
 

@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { secondsLeft } from "./left.ts";
+import { RunTimes, secondsLeft } from "./left.ts";
 
 test("runs that are left take what those of their method took, or all where there is none", () => {
   type Runs = Parameters<typeof secondsLeft>;
@@ -12,4 +12,12 @@ test("runs that are left take what those of their method took, or all where ther
   expect(left(runs, [result("a", 0, 4)])).toBe(20);
   expect(left(runs, [result("a", 0, 4), result("b", 0, 10)])).toBe(28);
   expect(left(runs.slice(0, 1), [result("a", 0, 4)])).toBeUndefined();
+
+  // A run whose validations took as long as its steps.
+  let now = 0;
+  const times = new RunTimes(() => now);
+  times.begin();
+  now = 8000;
+  times.end(run("a", 0) as unknown as Runs[0][number]);
+  expect(times.left(runs as unknown as Runs[0], [result("a", 0, 4)])).toBe(40);
 });

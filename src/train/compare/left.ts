@@ -15,6 +15,37 @@ export function secondsLeft(runs: readonly PlannedRun[], results: readonly Measu
   }, 0);
 }
 
+/** What runs have taken in this process: loading, validations and saves, which results leave out. */
+export class RunTimes {
+  readonly #now: () => number;
+  readonly #taken: Measured[] = [];
+  #began = 0;
+
+  /** @param now a clock in milliseconds */
+  constructor(now: () => number = () => performance.now()) {
+    this.#now = now;
+  }
+
+  begin(): void {
+    this.#began = this.#now();
+  }
+
+  end({ contender: { label: method, budget }, settings: { seed } }: PlannedRun): void {
+    this.#taken.push({ method, budget, seed, seconds: (this.#now() - this.#began) / 1000 });
+  }
+
+  /** As {@link secondsLeft}; of a run that was resumed its steps may have taken longer. */
+  left(runs: readonly PlannedRun[], results: readonly Measured[]): number | undefined {
+    const whole = results.map((result) => {
+      const own = this.#taken.find(
+        (one) => keyOf(one.method, one.budget, one.seed) === keyOf(result.method, result.budget, result.seed),
+      );
+      return own === undefined ? result : { ...result, seconds: Math.max(result.seconds, own.seconds) };
+    });
+    return secondsLeft(runs, whole);
+  }
+}
+
 /** Is it the result of this run? */
 export function isOf({ method, budget, seed }: Measured, { contender, settings }: PlannedRun): boolean {
   return keyOf(method, budget, seed) === keyOf(contender.label, contender.budget, settings.seed);

@@ -1,5 +1,9 @@
+import { join } from "node:path";
+import { METRICS_FILE } from "../../files/run-names.ts";
+import { parseMetrics } from "../run/metrics.ts";
+import type { ComparisonFolder } from "./folder.ts";
 import type { Metrics } from "../types.ts";
-import type { RunResult } from "./types.ts";
+import type { PlannedRun, RunResult } from "./types.ts";
 
 /** What metrics.jsonl tells of a run. */
 export type Measured = Pick<RunResult, "steps" | "loss" | "valid_loss" | "best_valid_loss" | "accuracy" | "seconds">;
@@ -21,4 +25,10 @@ export function measure(metrics: readonly Metrics[]): Measured {
     accuracy: end?.valid_accuracy ?? null,
     seconds: steps.reduce((sum, { seconds }) => sum + seconds, 0),
   };
+}
+
+/** The steps and evaluations of a run. @throws RandloraError `file` */
+export async function metricsOf(folder: ComparisonFolder, run: PlannedRun): Promise<readonly Metrics[]> {
+  const file = Bun.file(join(folder.run(run.name), METRICS_FILE));
+  return (await file.exists()) ? parseMetrics(await file.text()) : [];
 }

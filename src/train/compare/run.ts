@@ -3,7 +3,6 @@ import { join } from "node:path";
 import { RandloraError } from "../../files/errors.ts";
 import { oneLine } from "../../files/failure.ts";
 import type { ModelLocation } from "../../models/folder/locate.ts";
-import { parseMetrics } from "../run/metrics.ts";
 import { finetune } from "../loop/finetune.ts";
 import type { KeptGpu } from "../loop/kept-gpu.ts";
 import { METRICS_FILE, SETTINGS_FILE } from "../../files/run-names.ts";
@@ -17,8 +16,8 @@ import type { Subject } from "../model/subject.ts";
 import type { TrainResult } from "../result.ts";
 import type { Metrics, TrainObserver } from "../types.ts";
 import type { ComparisonFolder } from "./folder.ts";
-import { isOf, secondsLeft } from "./left.ts";
-import { measure } from "./measure.ts";
+import { isOf, RunTimes } from "./left.ts";
+import { measure, metricsOf } from "./measure.ts";
 import { plannedRuns } from "./plan.ts";
 import type { ComparisonRecord } from "./record.ts";
 import type { Contender, FailedRun, PlannedRun, RunResult } from "./types.ts";
@@ -80,6 +79,7 @@ export async function compare<Batch>(
   const failed: FailedRun[] = [];
   let record = await verified({ folder, record: await folder.collected(input.record) }, observer);
   const runs = plannedRuns(record.comparison);
+  const times = new RunTimes();
   const isDone = (run: PlannedRun) => record.results.some((result) => isOf(result, run));
   const own = runs.filter((_, index) => job === undefined || isOwn(job, index));
   if (!own.every(isDone)) {
@@ -92,7 +92,8 @@ export async function compare<Batch>(
     const { results } = record;
     const { label: method, budget } = run.contender;
     const afterwards = (seconds: number) =>
-      secondsLeft(own, [...results, { method, budget, seed: run.settings.seed, seconds }]) ?? 0;
+      times.left(own, [...results, { method, budget, seed: run.settings.seed, seconds }]) ?? 0;
+    times.begin();
     const watching = observer.begin(run, index, own.length, afterwards);
     const result = await make(run, input, watching, signal).catch((thrown: unknown) => {
       if (signal.aborted) throw thrown;
@@ -102,13 +103,14 @@ export async function compare<Batch>(
       return result;
     });
     if (result === undefined) break;
+    times.end(run);
     if (failed.at(-1)?.result !== result) {
       record = { ...record, results: [...results, result] };
       if (job === undefined) await folder.write(record);
       else await folder.putResult(run.name, result);
     }
     const others = own.filter((other) => !failed.some(({ result }) => isOf(result, other)));
-    observer.end(result, secondsLeft(others, record.results));
+    observer.end(result, times.left(others, record.results));
   }
   if (failed[0] !== undefined && record.results.length === 0) throw failed[0].thrown;
   record = await folder.collected(record);
@@ -121,12 +123,6 @@ export async function compare<Batch>(
     await folder.removeResults();
   }
   return { record, failed };
-}
-
-/** The steps and evaluations of a run. @throws RandloraError `file` */
-export async function metricsOf(folder: ComparisonFolder, run: PlannedRun): Promise<readonly Metrics[]> {
-  const file = Bun.file(join(folder.run(run.name), METRICS_FILE));
-  return (await file.exists()) ? parseMetrics(await file.text()) : [];
 }
 
 /**

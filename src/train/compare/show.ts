@@ -9,7 +9,7 @@ import { comparePage, FIGURES } from "./page.ts";
 import { plannedRuns } from "./plan.ts";
 import type { ComparisonRecord } from "./record.ts";
 import { compareJson, compareText } from "./result.ts";
-import { metricsOf } from "./run.ts";
+import { metricsOf } from "./measure.ts";
 import { curvesSvg, sizesSvg } from "./svg.ts";
 import { curvesPlot } from "./terminal.ts";
 

@@ -43,13 +43,22 @@ export class RunTime {
 
   /** In seconds; undefined before two steps are measured. */
   get left(): number | undefined {
+    return this.#after(this.#step);
+  }
+
+  /** What all steps of the run take. */
+  get whole(): number | undefined {
+    return this.#after(0);
+  }
+
+  #after(done: number): number | undefined {
     const { steps, validateEvery } = this.#run;
-    const training = this.#pace.secondsFor(steps - this.#step);
+    const training = this.#pace.secondsFor(steps - done);
     if (training === undefined) return undefined;
     // The last step is followed by one, too.
     const validated = (step: number) => (validateEvery === undefined ? 0 : Math.floor(step / validateEvery));
-    const last = validateEvery !== undefined && steps % validateEvery !== 0 && this.#step < steps ? 1 : 0;
-    const validations = validated(steps) - validated(this.#step) + last;
+    const last = validateEvery !== undefined && steps % validateEvery !== 0 && done < steps ? 1 : 0;
+    const validations = validated(steps) - validated(done) + last;
     return (training + validations * this.#validation) * (1 + this.#saves / this.#rest);
   }
 }
