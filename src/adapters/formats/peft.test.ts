@@ -116,6 +116,11 @@ describe("refused, naming the file and the cause", () => {
   const refusals: readonly (readonly [name: string, setUp: (folder: string) => Promise<unknown>, message: string])[] = [
     ["an empty folder", async () => {}, "adapter: no adapter_config.json"],
     [
+      "a run before its first save",
+      async (folder) => writeFile(join(folder, "run.json"), "{}"),
+      "adapter: a run that has saved no adapter",
+    ],
+    [
       "weights missing",
       async (folder) => rm(join(await valid(folder), "adapter_model.safetensors")),
       "adapter_model.safetensors: no such file",

@@ -1,7 +1,8 @@
 import { readdir, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { RandloraError } from "../../files/errors.ts";
-import { naming, oneLine, quote } from "../../files/failure.ts";
+import { naming, oneLine, quote, shellWord } from "../../files/failure.ts";
+import { SETTINGS_FILE } from "../../files/run-names.ts";
 import { SafetensorsFile } from "../../files/safetensors/file.ts";
 import { type JsonObject, toPlainObject } from "../../files/lossless-json.ts";
 import { checkedMethod } from "../methods.ts";
@@ -100,7 +101,11 @@ async function findFolder(path: string): Promise<string> {
     const hint = "the model comes first, adapters after it: randlora merge BASE ADAPTER";
     throw new RandloraError("file", `${oneLine(folder)}: a model, not an adapter: no ${PEFT_CONFIG}`, hint);
   }
-  const hint = `an adapter is a folder with ${PEFT_CONFIG} and ${PEFT_WEIGHTS}, or an adapter.json`;
+  if (await isFile(join(folder, SETTINGS_FILE))) {
+    const hint = `let it save one: randlora finetune --resume ${shellWord(folder)}`;
+    throw new RandloraError("file", `${oneLine(folder)}: a run that has saved no adapter`, hint);
+  }
+  const hint = `an adapter is a folder with ${PEFT_CONFIG} and ${PEFT_WEIGHTS}, an adapter.json or a run`;
   throw new RandloraError("file", `${oneLine(folder)}: no ${PEFT_CONFIG}`, hint);
 }
 

@@ -4,6 +4,7 @@ import { noSuchModel } from "./locate.ts";
 import { EMBEDDED, hubNameOf, type Recorded } from "./run.ts";
 import type { Display } from "../../files/hub/report.ts";
 import { RandloraError } from "../../files/errors.ts";
+import { oneLine } from "../../files/failure.ts";
 import { refuseMistyped, withNearPath } from "./mistyped.ts";
 
 /** The part of a command's context that shows what is fetched, and says where things are. */
@@ -38,6 +39,10 @@ export async function localPath(
       throw new RandloraError("usage", `${EMBEDDED}: a model, not an adapter`, hint);
     }
     if (!existsSync(path)) refuseMistyped(path, kind === "adapter" ? [] : [EMBEDDED]);
+    if (kind === "adapter" && !existsSync(path)) {
+      const hint = "give a run, an adapter's folder or adapter.json, or org/name on the Hub";
+      throw new RandloraError("file", `cannot read ${oneLine(path)}: no such file or folder`, hint);
+    }
     if (kind !== "config") await sayWhatRunIs(path, display);
     return path;
   }

@@ -89,7 +89,7 @@ test("what is named below runs/ is a path, not a name on the Hub", async () => {
 test("the model inside the program may be meant where a model is named in the working directory", async () => {
   expect(await refused("embeded")).toBe("embeded: no such file or folder | did you mean embedded?");
   expect(await refused(folder.at("Embeded"))).toEndWith("| did you mean embedded?");
-  expect(await refused("embeded", "adapter")).toBe("found embeded");
+  expect(await refused("embeded", "adapter")).toStartWith("cannot read embeded: no such file or folder | give a run,");
   expect(await refused("org/../runs/embeded")).not.toContain("did you mean");
 });
 

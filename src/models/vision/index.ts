@@ -24,7 +24,9 @@ export async function checkIsOfImages(folder: string): Promise<void> {
   );
   if (!isLanguage) return void (await readConfigOf(folder, IMAGE_TYPES, v.looseObject({})));
   const cause = `${oneLine(join(folder, "config.json"))}: a language model, where CLIP or DINOv2 is needed`;
-  throw new RandloraError("model", cause, "talk to it (randlora chat), or measure it (randlora eval perplexity)");
+  const hint =
+    "randlora chat talks to it, eval perplexity measures it, serve answers /v1/embeddings with its embeddings of texts";
+  throw new RandloraError("model", cause, hint);
 }
 
 /**
