@@ -83,6 +83,8 @@ export class RowKernel {
   readonly name: string;
   readonly #trace: () => Targets;
   #targets: Targets | undefined;
+  /** A kernel is asked for them whenever it is recorded. */
+  readonly #names = new Map<string, string[]>();
 
   constructor(name: string, trace: () => Targets) {
     this.name = name;
@@ -108,7 +110,10 @@ export class RowKernel {
   }
 
   #namesOf(op: "load" | "parameter"): string[] {
-    return [...reached(Object.values(this.targets))].filter((node) => node.op === op).map(({ data }) => String(data));
+    const nodes = () => [...reached(Object.values(this.targets))].filter((node) => node.op === op);
+    const found = this.#names.get(op) ?? nodes().map(({ data }) => String(data));
+    this.#names.set(op, found);
+    return found;
   }
 }
 

@@ -8,17 +8,17 @@ const known = new Map<RowKernel, CpuKernel<Members>>();
 
 /** What a row kernel takes, by the names of its operands and parameters. */
 export function cpuRows(rows: RowKernel): CpuKernel<Members> {
-  const { name, targets, operands, parameters } = rows;
-  const found =
-    known.get(rows) ??
-    cpuKernel(name, {
-      ...RECTANGLES,
-      ...Object.fromEntries(operands.map((operand) => [operand, operand in targets ? "target" : "matrix"] as const)),
-      ...Object.fromEntries(parameters.map((parameter) => [parameter, "f32"] as const)),
-    });
+  const found = known.get(rows) ?? made(rows);
   known.set(rows, found);
   return found;
 }
+
+const made = ({ name, targets, operands, parameters }: RowKernel): CpuKernel<Members> =>
+  cpuKernel(name, {
+    ...RECTANGLES,
+    ...Object.fromEntries(operands.map((operand) => [operand, operand in targets ? "target" : "matrix"] as const)),
+    ...Object.fromEntries(parameters.map((parameter) => [parameter, "f32"] as const)),
+  });
 
 /** Machine code where there is some, which has the same bits. */
 export function elementwise(on: Dispatcher, { kernel: rows, tensors, number = 1 }: Elementwise): void {
