@@ -1,7 +1,8 @@
-import { expect, test } from "bun:test";
+import { describe, expect, test } from "bun:test";
 import type { Device } from "../../compute/device/device.ts";
+import { TemporaryFolder } from "../../files/testing/folder.ts";
 import { together } from "../../mpi/testing/together.ts";
-import { refuseOtherDevice, refuseOtherOptions } from "./shared-work.ts";
+import { refuseOtherDevice, refuseOtherFiles, refuseOtherOptions } from "./shared-work.ts";
 
 /** What becomes of it on each of two processes. */
 async function outcomes<T>(own: readonly [T, T], check: (at: number, value: T) => Promise<void>): Promise<unknown[]> {
@@ -33,4 +34,29 @@ test("processes on devices with other bits are refused", async () => {
   });
   const refusal = { code: "gpu", message: expect.stringContaining('process 1 computes on a CPU, ours, {"kind":"cpu"') };
   expect(found).toMatchObject([refusal, refusal]);
+});
+
+describe("files under one path", () => {
+  const large = Buffer.alloc(3 * 2 ** 20);
+  const MODEL = { "config.json": {}, "model.safetensors": large, "notes.md": "a" };
+  const changed = (at: number) => Buffer.from(large).fill(1, at, at + 1);
+
+  test.each([
+    ["alike, whatever else lies there", { "notes.md": "b" }, undefined],
+    ["another beginning", { "model.safetensors": changed(9) }, "model.safetensors"],
+    ["another end", { "model.safetensors": changed(large.length - 9) }, "model.safetensors"],
+    ["another size", { "model.safetensors": large.subarray(1) }, "model.safetensors"],
+    ["another small file", { "config.json": { a: 1 } }, "config.json"],
+    ["one more", { "adapter_config.json": {} }, "adapter_config.json"],
+  ])("%s", async (_, change, file) => {
+    await using first = await TemporaryFolder.with(MODEL);
+    await using second = await TemporaryFolder.with({ ...MODEL, ...change });
+    const processes = together(2);
+    const found = await outcomes([first.path, second.path], async (at, path) => {
+      const [process] = processes.slice(at);
+      if (process !== undefined) await refuseOtherFiles(process, { adapter: path, out: at === 0 ? path : undefined });
+    });
+    const message = `--adapter: ${file}: process 1 has another file there than process 0, or none`;
+    expect(found).toMatchObject(file === undefined ? [undefined, undefined] : [{ message }, { message }]);
+  });
 });

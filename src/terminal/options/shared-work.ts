@@ -1,3 +1,6 @@
+import { createHash } from "node:crypto";
+import { readdir, stat } from "node:fs/promises";
+import { basename, join } from "node:path";
 import { coreCount } from "../../compute/cpu/cores.ts";
 import type { Device } from "../../compute/device/device.ts";
 import { RandloraError } from "../../files/errors.ts";
@@ -14,6 +17,12 @@ import { flagName } from "./names.ts";
 /** Where each process has options from, beside the command line. */
 export const OTHER_OPTIONS_HINT = `give all of them the same options; the environment and randlora.yaml of each machine have some, too; where each is to work by itself: ${ALONE_VARIABLE}=0`;
 
+/** Options that name what the first process writes. */
+const WRITTEN: ReadonlySet<string> = new Set(["out", "svg", "parts"]);
+const MODEL_FILE = /\.(?:safetensors|gguf|json|jinja|model)$/;
+/** Files of up to twice as much are compared as a whole. */
+const END_BYTES = 2 ** 20;
+
 /**
  * Work that processes of a launcher share: all do it, and the first one alone shows something. Where one fails, all end, and
  * the one that failed says why.
@@ -28,6 +37,7 @@ export async function shared<T>(
   const processes = await joinProcesses();
   try {
     await refuseOtherOptions(processes, asked);
+    await refuseOtherFiles(processes, asked);
     const own = processes.rank === 0 ? context : silent(context);
     return await work(processes, { ...own, device: { ...own.device, threads: threadsOf(context, processes) } });
   } catch (thrown) {
@@ -43,8 +53,56 @@ export async function refuseOtherOptions(
   if (unlike === undefined) return;
   const { key, rank, first, other } = unlike;
   const said = (value: unknown) => oneLine(typeof value === "string" ? value : (JSON.stringify(value) ?? "none"));
-  const cause = `${/^[A-Z]/.test(key) ? key : `--${flagName(key)}`}: process ${rank} has ${said(other)}, process 0 ${said(first)}`;
+  const cause = `${inHelp(key)}: process ${rank} has ${said(other)}, process 0 ${said(first)}`;
   throw new RandloraError("usage", cause, OTHER_OPTIONS_HINT);
+}
+
+/**
+ * Refuses processes that find other files under the paths that they were given: a disk of their own may hold an older copy.
+ * What the Hub's cache holds is not compared.
+ * @throws RandloraError `model` naming the first such file
+ */
+export async function refuseOtherFiles(processes: Processes, asked: Readonly<Record<string, unknown>>): Promise<void> {
+  if (processes.size === 1) return;
+  const own: Record<string, string> = {};
+  for (const [key, value] of Object.entries(asked)) {
+    if (typeof value !== "string" || WRITTEN.has(key)) continue;
+    for (const [name, digest] of Object.entries(await contentsOf(value))) own[`${inHelp(key)}: ${name}`] = digest;
+  }
+  const unlike = await findUnlike(processes, own);
+  if (unlike === undefined) return;
+  const cause = `${oneLine(unlike.key)}: process ${unlike.rank} has another file there than process 0, or none`;
+  throw new RandloraError("model", cause, "give all of them the same files, on a disk that they share or in copies");
+}
+
+/** Digests of a file, or of a folder's files that a model or an adapter is made of, by name. */
+async function contentsOf(path: string): Promise<Record<string, string>> {
+  const found = await stat(path).catch(() => undefined);
+  if (found?.isFile() === true) return { [basename(path)]: await digestOf(path, found.size) };
+  if (found?.isDirectory() !== true) return {};
+  const contents: Record<string, string> = {};
+  for (const name of (await readdir(path)).filter((one) => MODEL_FILE.test(one)).toSorted()) {
+    const file = await stat(join(path, name));
+    if (file.isFile()) contents[name] = await digestOf(join(path, name), file.size);
+  }
+  return contents;
+}
+
+/** Of a large file its size and its two ends: what is between costs as long as loading it. */
+async function digestOf(path: string, size: number): Promise<string> {
+  const hash = createHash("sha256").update(String(size));
+  hash.update(await Bun.file(path).slice(0, END_BYTES).bytes());
+  if (size > END_BYTES)
+    hash.update(
+      await Bun.file(path)
+        .slice(Math.max(END_BYTES, size - END_BYTES), size)
+        .bytes(),
+    );
+  return hash.digest("hex");
+}
+
+function inHelp(key: string): string {
+  return /^[A-Z]/.test(key) ? key : `--${flagName(key)}`;
 }
 
 /** Refuses processes whose numbers differ in the last bits. @throws RandloraError `gpu` for another device than the first's */
