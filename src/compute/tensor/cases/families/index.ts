@@ -6,6 +6,7 @@ import { type Comparison, RESULT_TOLERANCE } from "../compare.ts";
 import { relativeError, take } from "../placed.ts";
 import { BASIS_CASES } from "./bases.ts";
 import type { FamilyCase } from "./case.ts";
+import { ELEMENTWISE_CASES } from "./elementwise.ts";
 import { OPTIMIZER_CASES } from "./optimizer.ts";
 import { RECURRENT_CASES } from "./recurrent.ts";
 import { WEIGHT_CASES } from "./weights.ts";
@@ -16,6 +17,7 @@ export type { FamilyCase } from "./case.ts";
 export const FAMILY_CASES: readonly FamilyCase[] = [
   ...BASIS_CASES,
   ...WEIGHT_CASES,
+  ...ELEMENTWISE_CASES,
   ...RECURRENT_CASES,
   ...OPTIMIZER_CASES,
 ];

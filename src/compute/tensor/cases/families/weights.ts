@@ -1,5 +1,4 @@
 // Products, sums and norms of matrices, what becomes of a weight in a merge, and a filled cache.
-import { recordAdded } from "../../elementwise.ts";
 import { KV_DTYPES, type KernelDtype, type KvDtype, NUMBER_DTYPES, STORED_DTYPES } from "../../../device/dtype.ts";
 import type { Magnitudes } from "../../../device/families/magnitude.ts";
 import type { GemmOrder } from "../../../device/families/products.ts";
@@ -24,17 +23,6 @@ export const WEIGHT_CASES: readonly FamilyCase[] = [
   ),
   ...KV_DTYPES.flatMap((dtype) => [filling(dtype, false), filling(dtype, true)]),
   ...NUMBER_DTYPES.map(stridedSums),
-  {
-    family: "elementwise",
-    format: "F32",
-    name: "accumulate",
-    record(run) {
-      const [x, y] = [placed(run, 3, 41), placed(run, 3, 41)];
-      recordAdded(run, x, y);
-      const added = y.matrix.data.map((value, index) => value + (x.matrix.data[index] ?? NaN));
-      return [{ of: "y", tensor: y, wanted: { ...y.matrix, data: added } }];
-    },
-  },
   {
     family: "zero",
     format: "F32",
