@@ -22,7 +22,6 @@ export const command = defineCommand({
     "dryRun",
     "data",
     "validSplit",
-    "maxLength",
     "targets",
     "steps",
     "epochs",

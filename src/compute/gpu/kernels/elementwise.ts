@@ -2,7 +2,7 @@ import { plain } from "../../rows/functions.ts";
 import { gatedActivation } from "../../rows/gates.ts";
 import { type Node, reached, type RowKernel } from "../../rows/language.ts";
 import { kernelFamily } from "./family.ts";
-import { type UniformMembers, uniformStruct } from "./parameters.ts";
+import { type GpuKernel, type UniformMembers, uniformStruct } from "./parameters.ts";
 
 /** Vectors of 4 elements that one workgroup handles. */
 export const ELEMENTWISE_WIDTH = 64;
@@ -46,20 +46,27 @@ function written(roots: readonly Node[], loaded: (operand: string) => string) {
   return { lines, values: values.map((value) => names.get(value) ?? "") };
 }
 
-const known = new Map<string, ReturnType<typeof write>>();
+/** A row kernel as a GPU computes it. */
+interface GpuRows {
+  readonly kernel: GpuKernel<UniformMembers>;
+  /** In the order of its bindings. */
+  readonly operands: readonly string[];
+}
+
+const known = new Map<string, GpuRows>();
 
 /**
- * The kernel of some targets of a row kernel, and its operands in the order of their bindings.
+ * The kernel of some targets of a row kernel.
  * @param inOne they are regions of one buffer, which the last binding is
  */
-export function elementwiseKernel(rows: RowKernel, targets: readonly string[], inOne: boolean) {
+export function elementwiseKernel(rows: RowKernel, targets: readonly string[], inOne: boolean): GpuRows {
   const key = [rows.name, ...targets, ...(inOne ? ["in one"] : [])].join("/");
   const made = known.get(key) ?? write(rows, key, targets, inOne);
   known.set(key, made);
   return made;
 }
 
-function write(rows: RowKernel, key: string, targets: readonly string[], inOne: boolean) {
+function write(rows: RowKernel, key: string, targets: readonly string[], inOne: boolean): GpuRows {
   const place = (operand: string) => `p.${operand}_at + id.y * p.${operand}_pitch + id.x`;
   const nodes = targets.flatMap((target) => rows.targets[target] ?? []);
   const { lines, values } = written(nodes, (operand) => `${operand}[${place(operand)}]`);
