@@ -18,12 +18,19 @@ const LINES: readonly (readonly [typed: string, got: string])[] = [
   ["sample mix --config goo", "mix,--config,good.yaml"],
   ["sample mix --config=goo", "mix,--config=good.yaml"],
 ];
+/** bash's are in completion.test.ts. */
+const RUNS: typeof LINES = [
+  ["sample mix runs/f", "mix,runs/first"],
+  ["sample mix --resume runs/f", "mix,--resume,runs/first"],
+];
 
 let folder = "";
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), "randlora-completion-"));
   await mkdir(join(folder, "functions"));
   await writeFile(join(folder, "good.yaml"), "");
+  await mkdir(join(folder, "runs", "first"), { recursive: true });
+  await writeFile(join(folder, "runs", "first", "run.json"), "");
   await writeFile(join(folder, "functions", "_sample"), completionScript("zsh", sample));
   for (const shell of ["bash", "zsh", "fish"] as const) {
     await writeFile(join(folder, shell), completionScript(shell, sample));
@@ -82,11 +89,15 @@ onUnix("completes in a real shell, words and values, after = too", () => {
     ["sourced", `${initialize}; source ./zsh`],
     ["autoloaded from fpath", `fpath=($PWD/functions $fpath); ${initialize}`],
   ])("zsh, %s", async (_, setUp) => {
-    expect(await got(["zsh", "-f", "-i"], `unsetopt automenu; ${setUp}`, typed)).toEqual(expected);
+    const lines = [...LINES, ...RUNS];
+    const asked = lines.map(([line]) => line);
+    const passed = await got(["zsh", "-f", "-i"], `unsetopt automenu; ${setUp}`, asked);
+    expect(passed).toEqual(lines.map(([, words]) => words));
   });
 
   test("fish", async () => {
-    const asked = typed.map((line) => `complete -C '${line}'; echo ==`).join("; ");
+    const lines = [...typed, ...RUNS.map(([line]) => line)];
+    const asked = lines.map((line) => `complete -C '${line}'; echo ==`).join("; ");
     const child = Bun.spawn(["fish", "--no-config", "-c", `source ./fish; ${asked}`], {
       cwd: folder,
       env: environment(),
@@ -101,6 +112,11 @@ onUnix("completes in a real shell, words and values, after = too", () => {
         .map((line) => line.split("\t")[0])
         .join(" "),
     );
-    expect(words).toEqual(expected.map((line) => line.split(",").at(-1) ?? ""));
+    // Beside a run stands its folder, as fish itself offers it.
+    const wanted = [
+      ...expected.map((line) => line.split(",").at(-1) ?? ""),
+      ...RUNS.map(() => "runs/first runs/first/"),
+    ];
+    expect(words).toEqual(wanted);
   });
 });

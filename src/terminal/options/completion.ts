@@ -177,15 +177,18 @@ complete -o bashdefault -o default -F _${program.name} ${program.name}
 
 /** zsh: one `_arguments` call a place. */
 function zsh(program: Program): string {
-  const cases = places(program).map(({ path, words, flags }) => {
-    const lines = flags.flatMap(({ long, short, help, takesValue, choices }) => {
+  const listRuns = `_${program.name}_runs`;
+  const cases = places(program).map(({ path, words, flags, runs }) => {
+    const lines = flags.flatMap(({ long, short, help, takesValue, choices, isOfRun }) => {
+      if (isOfRun) return [shellQuote(`*${long}[${zshDescribe(help)}]::run:${listRuns}`)];
       const value = takesValue ? `:value:${choices.length > 0 ? `(${choices.join(" ")})` : "_files"}` : "";
       // Behind = the value may stand in the same word, or in the next.
       const spellings = [takesValue ? `${long}=` : long, short].filter(Boolean);
       return spellings.map((flag) => shellQuote(`*${flag}[${zshDescribe(help)}]${value}`));
     });
     const offers = words.map(({ name, summary }) => shellQuote(`${name}:${summary}`)).join(" ");
-    const options = ["_arguments", ...lines, `'*:file:_files'`].join(" \\\n        ");
+    const file = { "": "_files", too: `{ ${listRuns}; _files }`, only: listRuns }[runs];
+    const options = ["_arguments", ...lines, `'*:file:${file}'`].join(" \\\n        ");
     const commands = `local -a offers=(${offers})
       if [[ \${words[CURRENT]} != -* ]]; then _describe command offers; return; fi
       `;
@@ -195,6 +198,10 @@ function zsh(program: Program): string {
   });
   const steps = places(program).flatMap(({ path }) => (path.length > 0 ? [shellQuote(path.join(" "))] : []));
   return `#compdef ${program.name}
+${listRuns}() {
+  local -a runs=(runs/*/run.json(N:h))
+  compadd -f -a runs
+}
 _${program.name}() {
   local place='' word
   local -i start=1 index
@@ -218,13 +225,15 @@ if [[ \${funcstack[1]} == _${program.name} ]]; then _${program.name} "$@"; else 
 
 /** fish: one `complete` line a word or flag. */
 function fish(program: Program): string {
-  const lines = places(program).flatMap(({ path, words, flags }) => {
+  const listed = `(for run in runs/*/run.json; string replace /run.json '' $run; end)`;
+  const lines = places(program).flatMap(({ path, words, flags, runs }) => {
     const seen = path.map((word) => `__fish_seen_subcommand_from ${word}`);
     const none = words.length > 0 ? [`not __fish_seen_subcommand_from ${words.map(({ name }) => name).join(" ")}`] : [];
     const condition = fishQuote([...seen, ...none].join("; and "));
     const start = `complete -c ${program.name} -n ${condition}`;
     return [
       ...words.map(({ name, summary }) => `${start} -f -a ${name} -d ${fishQuote(summary)}`),
+      ...(runs === "" ? [] : [`${start} ${runs === "only" ? "-f " : ""}-a ${fishQuote(listed)}`]),
       ...flags.map(({ long, short, help, takesValue, choices }) => {
         const letter = short === "" ? "" : ` -s ${short.slice(1)}`;
         const value = choices.length > 0 ? ` -x -a ${fishQuote(choices.join(" "))}` : takesValue ? " -r" : "";
