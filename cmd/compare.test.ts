@@ -165,7 +165,7 @@ test("SIGINT finishes the step and saves; what there is is shown, and it goes on
   await untilLines(at("stopped", "runs", NAMES[1], "metrics.jsonl"), 2);
   child.kill("SIGINT");
   const [stdout, stderr, status] = await Promise.all([child.stdout.text(), child.stderr.text(), child.exited]);
-  expect([status, stderr]).toEqual([130, expect.stringContaining("stopping: the step is finished and saved")]);
+  expect([status, stderr]).toEqual([130, expect.stringContaining("stopping: finishing the step, then saving")]);
   const found = parse(stdout);
   expect(found).toMatchObject({ ending: "interrupted", winner: null, contests: [{ reason: "not all runs are done" }] });
   expect(found.results).toHaveLength(1);

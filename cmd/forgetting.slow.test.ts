@@ -1,5 +1,7 @@
 import { beforeAll, expect, test } from "bun:test";
+import { cp, rm } from "node:fs/promises";
 import { join } from "node:path";
+import { STORIES } from "../fixtures/stories/storyteller.ts";
 import { TemporaryFolder } from "../src/files/testing/folder.ts";
 import { randlora } from "./testing/program.ts";
 
@@ -24,7 +26,7 @@ test("the standard error is the deviation over seeds", async () => {
   const found = [];
   // Apart by more than the number of texts, whose seeds follow each other.
   for (let seed = 0; seed < 20; seed++) {
-    found.push(await forgetting(run, "--texts", "16", "--context", "64", "--seed", String(100 * seed)));
+    found.push(await forgetting(run, "--texts", "16", "--context", "65", "--seed", String(100 * seed)));
   }
   const mean = found.reduce((sum, one) => sum + one.forgetting, 0) / 20;
   const deviation = Math.sqrt(found.reduce((sum, one) => sum + (one.forgetting - mean) ** 2, 0) / 19);
@@ -37,13 +39,33 @@ test("the standard error is the deviation over seeds", async () => {
 }, 120_000);
 
 test("an adapter of scale 0 forgets nothing; tasks of a job array find what one process finds", async () => {
-  const few = ["--texts", "6", "--context", "32"];
+  const few = ["--texts", "6", "--context", "33"];
   expect(await forgetting("embedded", "--adapter", run, "--scale", "0", ...few)).toMatchObject({ forgetting: 0 });
   const alone = await forgetting(run, ...few, "--merged");
   expect(alone).toMatchObject({ texts: 6, tokens: 6 * 32, seed: 0, merged: { forgetting: expect.any(Number) } });
   const parts = ["--parts", folder.at("parts"), "--job"];
   expect(await forgetting(run, ...few, "--merged", ...parts, "2/2")).toMatchObject({ jobs_left: 1 });
   expect(await forgetting(run, ...few, "--merged", ...parts, "1/2")).toEqual(alone);
+  // A task that was killed behind the base's pass takes the texts that it had drawn.
+  const files = [...new Bun.Glob("*-of-job-2").scanSync(folder.at("parts"))].toSorted();
+  expect(files).toHaveLength(4);
+  for (const file of files.slice(2)) await rm(join(folder.at("parts"), file));
+  expect(await forgetting(run, ...few, "--merged", ...parts, "2/2")).toEqual(alone);
+}, 60_000);
+
+test("where RoPE is scaled, texts are longer than the model's context", async () => {
+  const model = folder.at("scaled");
+  await cp(STORIES, model, { recursive: true });
+  const config = await Bun.file(join(model, "config.json")).json();
+  await Bun.write(
+    join(model, "config.json"),
+    JSON.stringify({ ...config, rope_scaling: { type: "linear", factor: 2 } }),
+  );
+  const out = folder.at("of-scaled");
+  await Bun.write(folder.at("one.jsonl"), JSON.stringify({ text: "Once upon a time there was a cat." }));
+  const trained = ["finetune", model, "--data", folder.at("one.jsonl"), "--steps", "1", "--out", out, "--quiet"];
+  expect((await randlora(trained)).status).toBe(0);
+  expect(await forgetting(out, "--texts", "2", "--context", "601")).toMatchObject({ texts: 2, tokens: 1200 });
 }, 60_000);
 
 test("records need texts, and a model an adapter", async () => {
@@ -52,10 +74,17 @@ test("records need texts, and a model an adapter", async () => {
     stderr: expect.stringContaining("line 1: no text\nhint: give texts"),
   });
   const texts = folder.at("texts.jsonl");
-  await Bun.write(texts, ["Tarn is an island.", "Pip is here."].map((text) => JSON.stringify({ text })).join("\n"));
+  await Bun.write(texts, ["Tarn is an island.", "", "Pip is here."].map((text) => JSON.stringify({ text })).join("\n"));
   const { texts: count, error } = await forgetting(run, "--file", texts);
   expect([count, error > 0]).toEqual([2, true]);
   expect(await forgetting(run, "--file", texts, "--texts", "1")).toMatchObject({ texts: 1, error: null });
+  const seeded = await randlora(["eval", "forgetting", run, "--file", texts, "--seed", "1"]);
+  expect(seeded).toMatchObject({ status: 2, stderr: expect.stringContaining("are not drawn") });
+  await Bun.write(texts, '{"text": ""}');
+  expect(await randlora(["eval", "forgetting", run, "--file", texts])).toMatchObject({
+    status: 3,
+    stderr: expect.stringContaining("texts.jsonl: no text of two tokens or more"),
+  });
   expect(await randlora(["eval", "forgetting", "embedded"])).toMatchObject({
     status: 2,
     stderr: expect.stringContaining("name an adapter with --adapter, or a run"),

@@ -8,8 +8,8 @@ import { merge } from "../../adapters/merge/to-files/run.ts";
 import { readModel, rounded, widened, writeAdapter, writeModel } from "../../adapters/merge/testing/models.ts";
 import { numbers, writeFolder } from "../../adapters/testing/adapters.ts";
 import { writePackedExperts } from "../../models/testing/packed-experts.ts";
-import { comparePerplexity, type ComparisonOptions } from "./compare.ts";
-import { givenTexts, windows } from "./perplexity.ts";
+import { comparePerplexity, type ComparisonOptions, givenTexts } from "./compare.ts";
+import { windows } from "./perplexity.ts";
 
 const layer = (index: number, name: string) => `model.layers.${index}.${name}`;
 

@@ -4,6 +4,7 @@ import type { AdapterChoice } from "../../adapters/merge/loaded-adapter.ts";
 import { AdaptedWeights } from "../../adapters/merge/in-memory/weights.ts";
 import { MergedCheckpoint } from "../../adapters/merge/merged-checkpoint.ts";
 import { UnmergedAdapters } from "../../adapters/merge/in-memory/beside.ts";
+import type { Decoder } from "../../models/decoder/decoder.ts";
 import { loadDecoder } from "../../models/folder/load-decoder.ts";
 import type { Quantized } from "../../models/decoder/weights.ts";
 import type { ModelLocation } from "../../models/folder/locate.ts";
@@ -12,7 +13,7 @@ import { ALONE, type Processes } from "../../mpi/processes.ts";
 import { RandloraError } from "../../files/errors.ts";
 import { refuseOtherDevice } from "../../terminal/options/shared-work.ts";
 import { refuseLargeWindow } from "./fitting-window.ts";
-import { type Perplexity, perplexity, type Texts } from "./perplexity.ts";
+import { type Perplexity, perplexity, type PerplexityOptions } from "./perplexity.ts";
 
 /** What is measured: a model, and the same model with an adapter. */
 export interface Comparison {
@@ -31,6 +32,23 @@ export interface Comparison {
   readonly tokensPerSecond: number;
   /** GPU time by kernel; empty unless the GPU was opened to measure it. */
   readonly profile: readonly KernelTime[];
+}
+
+/** What is predicted: each text by itself, and of it every token but the first. */
+export interface Texts {
+  readonly count: number;
+  /** Tokens of one at most, and of all. */
+  readonly size: number;
+  readonly tokens: number;
+  /** The base writes them. */
+  readonly isDrawn: boolean;
+  ids(decoder: Decoder, on: PerplexityOptions): Promise<readonly (readonly number[])[]>;
+}
+
+/** Texts that are there. @param size tokens of one at most */
+export function givenTexts(texts: readonly (readonly number[])[], size: number): Texts {
+  const tokens = texts.reduce((sum, { length }) => sum + length, 0);
+  return { count: texts.length, size, tokens, isDrawn: false, ids: async () => texts };
 }
 
 export interface ComparisonOptions {
@@ -78,19 +96,17 @@ export async function comparePerplexity(texts: Texts, options: ComparisonOptions
     dtype: (names) => (names.some((name) => touched.has(name)) ? "F32" : undefined),
     ...(signal === undefined ? {} : { signal }),
   });
-  await refuseLargeWindow(
-    decoder,
-    texts.lengths.reduce((most, length) => Math.max(most, length), 0),
-  );
+  await refuseLargeWindow(decoder, Math.min(texts.size, texts.tokens));
   onPasses?.(1 + Number(adapter !== undefined) + Number(rounds));
   let [predicted, seconds] = [0, 0];
+  const on = {
+    processes,
+    ...(onTokens === undefined ? {} : { onTokens }),
+    ...(signal === undefined ? {} : { signal }),
+  };
   const measure = async () => {
     const begin = performance.now();
-    const found = await perplexity(decoder, texts, {
-      processes,
-      ...(onTokens === undefined ? {} : { onTokens }),
-      ...(signal === undefined ? {} : { signal }),
-    });
+    const found = await perplexity(decoder, ids, on);
     predicted += found.tokens;
     seconds += (performance.now() - begin) / 1000;
     return found;
@@ -105,6 +121,7 @@ export async function comparePerplexity(texts: Texts, options: ComparisonOptions
     adapter === undefined || quantized === undefined
       ? undefined
       : await UnmergedAdapters.place(decoder, weights ?? folder, [adapter], { generator, signal });
+  const ids = await texts.ids(decoder, on);
   const base = await measure();
   const rest = async () => {
     const profile = (await gpu.profiler?.report()) ?? [];

@@ -1,13 +1,14 @@
 import { join } from "node:path";
 import { readRecords } from "../../data/records/records.ts";
-import { RandloraError } from "../../files/errors.ts";
+import { Contradiction, RandloraError } from "../../files/errors.ts";
 import { oneLine } from "../../files/failure.ts";
 import { readOptionalJsonObject } from "../../files/read-text.ts";
 import type { Context } from "../../terminal/options/command.ts";
+import { givenTexts, type Texts } from "./compare.ts";
 import { drawnTexts } from "./forgetting.ts";
 import { forgettingJson, forgettingText } from "./forgetting-report.ts";
 import { measureTexts, type ReadModel } from "./measure-texts.ts";
-import { givenTexts, type Texts, windowSize } from "./perplexity.ts";
+import { windowSize } from "./perplexity.ts";
 import type { ForgettingFlags } from "./options.ts";
 
 /** Texts, and tokens of one, where nothing is said: of a file as PEFT's method_comparison/MetaMathQA/utils.py has them. */
@@ -26,25 +27,32 @@ export async function evalForgetting(
   await measureTexts(argument, options, context, {
     command: "forgetting",
     alone: "eval forgetting compares a model with itself and an adapter, and there is none",
-    async textsOf({ file, texts, context: asked, seed }, model, onTokens) {
-      const { config } = model;
+    async textsOf({ file, texts, context: asked, seed }, model) {
+      const { contextLength } = model.config;
       if (file !== undefined) {
-        const size = windowSize(config, asked ?? Math.min(OF_FILE.length, config.contextLength));
+        if (seed !== undefined) {
+          throw new Contradiction(
+            ["seed", "file"],
+            "--seed: the texts of --file are not drawn",
+            "leave one of them out",
+          );
+        }
+        const size = windowSize(model.config, asked ?? Math.min(OF_FILE.length, contextLength));
         return await readTexts(file, texts ?? OF_FILE.count, size, model);
       }
-      // A token more than is predicted: the one that the text begins with.
-      const size = windowSize(config, (asked ?? Math.min(DRAWN.length, config.contextLength - 1)) + 1);
-      const [beginning, { signal }] = [await beginningOf(model), model];
-      return drawnTexts({ count: texts ?? DRAWN.count, length: size - 1, beginning, seed, signal, onTokens });
+      // One more than is predicted: the token that the text begins with.
+      const size = windowSize(model.config, asked ?? Math.min(DRAWN.length + 1, contextLength));
+      const beginning = await beginningOf(model);
+      return drawnTexts({ count: texts ?? DRAWN.count, length: size - 1, beginning, seed: seed ?? 0 });
     },
-    report(found, texts, { seed }, own) {
+    report(found, texts, { seed = 0 }, own) {
       const of = texts.isDrawn ? seed : undefined;
       own.result(forgettingJson(found, texts, of), () => forgettingText(found, texts, own));
     },
   });
 }
 
-/** The first texts of a data file, each cut at `size` tokens. */
+/** The first texts of a data file that something can be predicted of, each cut at `size` tokens. */
 async function readTexts(path: string, most: number, size: number, { tokenizer }: ReadModel): Promise<Texts> {
   const texts: (readonly number[])[] = [];
   for await (const { place, fields } of readRecords(path, ["text"])) {
@@ -53,10 +61,12 @@ async function readTexts(path: string, most: number, size: number, { tokenizer }
       const hint = 'give texts, as {"text": …} a line: held-out chats are measured by eval chats';
       throw new RandloraError("data", `${oneLine(path)}: ${place}: no text`, hint);
     }
-    texts.push(tokenizer.encode(text).slice(0, size));
+    const ids = tokenizer.encode(text).slice(0, size);
+    if (ids.length > 1) texts.push(ids);
     if (texts.length === most) break;
   }
-  return givenTexts(texts, size);
+  if (texts.length > 0) return givenTexts(texts, size);
+  throw new RandloraError("data", `${oneLine(path)}: no text of two tokens or more`, "give longer texts");
 }
 
 /** The token that a text of this model begins with. @throws RandloraError `model` where neither tokenizer nor config.json names one */

@@ -3,9 +3,8 @@ import type { Context } from "../../terminal/options/command.ts";
 import { type ProfileJson, profileJson, profileText } from "../../terminal/profile.ts";
 import { type QuantizedJson, quantizedJson } from "../../terminal/quantized.ts";
 import { formatTable } from "../../terminal/table.ts";
-import type { Comparison } from "./compare.ts";
+import type { Comparison, Texts } from "./compare.ts";
 import { forgettingOf } from "./forgetting.ts";
-import type { Texts } from "./perplexity.ts";
 
 /** @json eval forgetting */
 interface ForgettingJson extends QuantizedJson, ProfileJson {
@@ -33,7 +32,7 @@ export function forgettingJson(found: Comparison, texts: Texts, seed: number | u
     return { forgetting: mean, error };
   };
   return {
-    texts: texts.lengths.length,
+    texts: texts.count,
     tokens: base.tokens,
     ...(seed === undefined ? {} : { seed }),
     nll: base.nll,
@@ -62,7 +61,7 @@ export function forgettingText(found: Comparison, texts: Texts, { columns, style
   const from = texts.isDrawn
     ? "drawn from the base: forgetting is KL(base ‖ adapted) a token"
     : "of the file: forgetting is the rise of nll";
-  const amounts = `${formatAmount(base.tokens, "token")} of ${formatAmount(texts.lengths.length, "text")}`;
+  const amounts = `${formatAmount(base.tokens, "token")} of ${formatAmount(texts.count, "text")}`;
   const speed = `${formatNumber(Math.round(found.tokensPerSecond))} a second`;
   return `${table}${amounts} ${from}, with its standard error; ${speed}\n${profileText(found.profile, columns)}`;
 }

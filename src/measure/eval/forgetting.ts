@@ -1,7 +1,8 @@
 import { generateBatch } from "../../chat/generation/batch.ts";
 import { DEFAULT_SAMPLING } from "../../chat/generation/sampling.ts";
-import type { Decoder } from "../../models/decoder/decoder.ts";
-import type { Perplexity, Texts } from "./perplexity.ts";
+import { ALONE, gatherComputed, ownRange } from "../../mpi/processes.ts";
+import type { Texts } from "./compare.ts";
+import type { Perplexity } from "./perplexity.ts";
 
 /** What an adapter costs on texts that it was not trained for, in nats a token. */
 export interface Forgetting {
@@ -31,36 +32,34 @@ export interface Drawing {
   readonly beginning: number;
   /** Of the first text; that of each further one is one more. */
   readonly seed: number;
-  readonly signal?: AbortSignal | undefined;
-  /** Told the number of tokens after each text. */
-  readonly onTokens?: (tokens: number) => void;
 }
 
 /**
  * Texts as a model writes them by itself: at temperature 1, nothing cut, and on after an end of text, so that they are a
- * sample of its own distribution. Each is drawn once, by what is loaded when it is first asked for.
+ * sample of its own distribution. Processes draw some each, and all have all of them.
  */
-export function drawnTexts({ count, length, beginning, seed, signal, onTokens }: Drawing): Texts {
-  const drawn = new Map<number, Promise<readonly (readonly number[])[]>>();
-  const draw = async (from: number, end: number, decoder: Decoder) => {
-    const texts: (readonly number[])[] = [];
-    const prompts = Array.from({ length: end - from }, () => [beginning]);
-    const sampling = { ...DEFAULT_SAMPLING, temperature: 1, topK: 0, topP: 1, minP: 0, seed: seed + from };
-    const options = { maxTokens: length, stopTokens: new Set<number>(), sampling, signal };
-    await generateBatch(decoder, prompts, options, ({ index, tokens }) => {
-      texts[index] = [beginning, ...tokens];
-      onTokens?.(tokens.length);
-    });
-    return texts;
-  };
+export function drawnTexts({ count, length, beginning, seed }: Drawing): Texts {
   return {
-    lengths: Array.from({ length: count }, () => length + 1),
+    count,
     size: length + 1,
+    tokens: count * (length + 1),
     isDrawn: true,
-    idsOf(from, end, decoder) {
-      const known = drawn.get(from) ?? draw(from, end, decoder);
-      drawn.set(from, known);
-      return known;
+    async ids(decoder, { processes = ALONE, signal, onTokens }) {
+      const drawn = await gatherComputed(processes, async () => {
+        const [from, end] = ownRange(processes, count);
+        const texts: (readonly number[])[] = [];
+        const prompts = Array.from({ length: end - from }, () => [beginning]);
+        const sampling = { ...DEFAULT_SAMPLING, temperature: 1, topK: 0, topP: 1, minP: 0, seed: seed + from };
+        // RoPE that is scaled bears more than the model's context.
+        const options = { maxTokens: length, stopTokens: new Set<number>(), context: length + 1, sampling, signal };
+        await generateBatch(decoder, prompts, options, ({ index, tokens }) => {
+          texts[index] = tokens;
+          onTokens?.(tokens.length);
+        });
+        return texts.flat();
+      });
+      if (drawn.length !== count * length) throw new Error(`${drawn.length} tokens of ${count} texts of ${length}`);
+      return Array.from({ length: count }, (_, at) => [beginning, ...drawn.slice(at * length, (at + 1) * length)]);
     },
   };
 }

@@ -13,17 +13,15 @@ import { firstThenOthers, type Processes } from "../../mpi/processes.ts";
 import type { Context } from "../../terminal/options/command.ts";
 import type { Progress } from "../../terminal/progress.ts";
 import { sharedByTasks } from "../../terminal/options/shared-parts.ts";
-import { type Comparison, comparePerplexity } from "./compare.ts";
+import { type Comparison, comparePerplexity, type Texts } from "./compare.ts";
 import type { TextFlags } from "./options.ts";
-import type { Texts } from "./perplexity.ts";
 
 /** What a command that measures texts makes of them. */
 export interface TextMeasure<Flags extends TextFlags> {
   readonly command: string;
   /** What is wrong with a model without an adapter; undefined: nothing. */
   readonly alone?: string;
-  /** @param onTokens told the number of tokens of each text that is drawn */
-  textsOf(options: Flags, model: ReadModel, onTokens: (tokens: number) => void): Promise<Texts>;
+  textsOf(options: Flags, model: ReadModel): Promise<Texts>;
   report(found: Comparison, texts: Texts, options: Flags, context: Context): void;
 }
 
@@ -32,7 +30,6 @@ export interface ReadModel {
   readonly folder: string;
   readonly config: DecoderConfig;
   readonly tokenizer: Tokenizer;
-  readonly signal: AbortSignal;
 }
 
 /** Measures a model, and the same with an adapter, on texts. @throws RandloraError `usage` for flags that contradict each other; as `comparePerplexity` */
@@ -93,7 +90,7 @@ async function measureShare<Flags extends TextFlags>(
   const [config, tokenizer] = [await loadConfig(folder), await loadTokenizer(folder)];
   const { device, signal } = context;
   let bar: Progress | undefined;
-  const texts = await measure.textsOf(options, { folder, config, tokenizer, signal }, (items) => bar?.add({ items }));
+  const texts = await measure.textsOf(options, { folder, config, tokenizer });
   try {
     const found = await comparePerplexity(texts, {
       location,
@@ -105,9 +102,9 @@ async function measureShare<Flags extends TextFlags>(
       open: () => openDevice(device),
       processes,
       onPasses: (passes) => {
-        const tokens = texts.lengths.reduce((sum, length) => sum + length, 0);
-        const items = Math.ceil(((passes + Number(texts.isDrawn)) * tokens) / processes.size);
-        const unit = passes === 1 ? "tokens" : `tokens, the text ${passes} times`;
+        const items = Math.ceil(((passes + Number(texts.isDrawn)) * texts.tokens) / processes.size);
+        const unit =
+          passes === 1 ? "tokens" : `tokens, ${texts.isDrawn ? "drawn, then read" : "the text"} ${passes} times`;
         bar = context.progress({ title: texts.isDrawn ? "drawing and predicting" : "predicting", items, unit });
       },
       onTokens: (items) => bar?.add({ items }),

@@ -48,21 +48,22 @@ export const FORGETTING_OPTIONS = {
     short: "f",
     value: "FILE",
     topic: "Text",
-    help: "texts to measure on: .jsonl with text, or plain; - is stdin",
+    help: "texts to measure on: data with text, or .txt with one a line",
     defaultText: "drawn from the base",
   }),
   texts: integer({
     topic: "Text",
-    help: "number of texts: those drawn, or the first of FILE",
+    help: "number of texts",
     min: 1,
-    defaultText: "64",
+    max: 10_000,
+    defaultText: "64 drawn, 100 of FILE",
   }),
   context: contextOption({
     topic: "Text",
-    help: "length of a text in tokens, at most",
-    defaultText: "256 drawn, 768 of FILE",
+    help: "maximum length of a text in tokens",
+    defaultText: "257 drawn, 768 of FILE",
   }),
-  seed: integer({ topic: "Text", help: "seed of the texts drawn", min: 0, default: 0 }),
+  seed: integer({ topic: "Text", help: "seed of the texts drawn", min: 0, max: 2 ** 52, defaultText: "0" }),
   ...ON_TEXTS,
 } as const;
 

@@ -3,9 +3,10 @@ import { RandloraError } from "../../files/errors.ts";
 import { oneLine, shellWord } from "../../files/failure.ts";
 import type { Context } from "../../terminal/options/command.ts";
 import { readInput } from "../../terminal/read-input.ts";
+import { givenTexts } from "./compare.ts";
 import { measureTexts } from "./measure-texts.ts";
 import { perplexityJson, perplexityText } from "./perplexity-report.ts";
-import { givenTexts, windows, windowSize } from "./perplexity.ts";
+import { windows, windowSize } from "./perplexity.ts";
 import type { PerplexityFlags } from "./options.ts";
 
 /** Measures how well a model predicts a text. @throws RandloraError as `measureTexts` */

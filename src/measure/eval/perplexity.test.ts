@@ -4,7 +4,7 @@ import type { Device } from "../../compute/device/device.ts";
 import { openTestDevice } from "../../compute/device/testing/open.ts";
 import type { Decoder } from "../../models/decoder/decoder.ts";
 import { loadDecoder } from "../../models/folder/load-decoder.ts";
-import { givenTexts, perplexity, type PerplexityOptions, windows, windowSize } from "./perplexity.ts";
+import { perplexity, type PerplexityOptions, windows, windowSize } from "./perplexity.ts";
 
 let gpu: Device;
 let decoder: Decoder;
@@ -15,7 +15,7 @@ beforeAll(async () => {
 afterAll(() => gpu.close());
 
 function measured(ids: readonly number[], size: number, options: PerplexityOptions = {}) {
-  return perplexity(decoder, givenTexts(windows(ids, size), size), options);
+  return perplexity(decoder, windows(ids, size), options);
 }
 
 test.each([
@@ -66,10 +66,7 @@ test("a text is the mean over the predicted tokens of its windows", async () => 
   expect(Math.abs(twice.nll - nll)).toBeLessThan(1e-4 * nll);
   expect(counted).toEqual([ids.length, ids.length]);
   // The stories begin with BOS; the second window begins with it, whatever stands there.
-  const begun = await perplexity(
-    decoder,
-    givenTexts(windows([...ids, 9, ...ids.slice(1)], ids.length, ids[0]), ids.length),
-  );
+  const begun = await perplexity(decoder, windows([...ids, 9, ...ids.slice(1)], ids.length, ids[0]));
   expect([begun.tokens, begun.nll]).toEqual([twice.tokens, twice.nll]);
 });
 

@@ -15,28 +15,6 @@ export interface Perplexity {
   readonly sums: readonly { readonly nll: number; readonly tokens: number }[];
 }
 
-/** What is predicted: each text by itself, and of it every token but the first. */
-export interface Texts {
-  /** Tokens of each. */
-  readonly lengths: readonly number[];
-  /** Tokens of one at most. */
-  readonly size: number;
-  /** The loaded model writes them, when it is first asked for them. */
-  readonly isDrawn: boolean;
-  /** Those from `from` up to `end`. */
-  idsOf(from: number, end: number, decoder: Decoder): Promise<readonly (readonly number[])[]>;
-}
-
-/** Texts that are there. */
-export function givenTexts(texts: readonly (readonly number[])[], size: number): Texts {
-  return {
-    lengths: texts.map(({ length }) => length),
-    size,
-    isDrawn: false,
-    idsOf: async (from, end) => texts.slice(from, end),
-  };
-}
-
 export interface PerplexityOptions {
   /** Told the number of tokens after each text. */
   readonly onTokens?: (tokens: number) => void;
@@ -80,23 +58,22 @@ export function windows(ids: readonly number[], size: number, beginning?: number
 }
 
 /**
- * How well a model predicts texts: in each every token but the first from those before it; the mean is over all predicted
+ * How well a model predicts texts, each by itself: in each every token but the first from those before it; the mean is over all predicted
  * tokens.
  * @throws RandloraError `data` for texts too short; `model` for ids beyond the vocabulary; `numeric` when it overflows
  */
 export async function perplexity(
   decoder: Decoder,
-  texts: Texts,
+  texts: readonly (readonly number[])[],
   { onTokens, signal, processes = ALONE }: PerplexityOptions = {},
 ): Promise<Perplexity> {
-  const { lengths } = texts;
-  if (lengths.every((length) => length < 2)) {
+  if (texts.every(({ length }) => length < 2)) {
     throw new RandloraError("data", "the text has no two tokens: nothing to predict", "give a longer text");
   }
   // Added in their order, whoever worked them out.
   const likelihoods = await gatherComputed(processes, async () => {
     const own: number[] = [];
-    for (const ids of await texts.idsOf(...ownRange(processes, lengths.length), decoder)) {
+    for (const ids of texts.slice(...ownRange(processes, texts.length))) {
       using cache = decoder.createCache();
       const values = await decoder.nll(cache, ids, signal === undefined ? {} : { signal });
       for (const value of values) own.push(value);
@@ -110,10 +87,10 @@ export async function perplexity(
     throw new RandloraError("numeric", "the model's likelihoods are not finite", "are its weights damaged?");
   }
   let at = 0;
-  const sums = lengths.map((length) => ({
-    nll: sum(likelihoods.slice(at, (at += Math.max(0, length - 1)))),
-    tokens: Math.max(0, length - 1),
-  }));
+  const sums = texts.map(({ length }) => {
+    const predicted = Math.max(0, length - 1);
+    return { nll: sum(likelihoods.slice(at, (at += predicted))), tokens: predicted };
+  });
   return { tokens, nll, perplexity: Math.exp(nll), sums };
 }
 

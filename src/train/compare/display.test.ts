@@ -85,7 +85,7 @@ test("elsewhere lines alone; notes of a method once, what diverged and what goes
     "2 runs",
     "warning: lora+rslora: a note",
     "lora+rslora, budget 20.0 K, seed 3: goes on from step 2",
-    "stopping: the step is finished and saved; once more leaves at once",
+    "stopping: finishing the step, then saving; once more leaves unsaved",
     "warning: lora+rslora, seed 3: step 2: the loss is NaN",
     "gone",
   ]);

@@ -116,7 +116,7 @@ export class ComparisonDisplay implements CompareObserver, Disposable {
 
   /** The comparison was told to stop; it may take a step's time. */
   stopping(): void {
-    if (this.#isTraining) this.#surface.log.info("stopping: the step is finished and saved; once more leaves at once");
+    if (this.#isTraining) this.#surface.log.info("stopping: finishing the step, then saving; once more leaves unsaved");
   }
 
   [Symbol.dispose](): void {

@@ -159,7 +159,12 @@ export function usualInterval(steps: number, batches: number): number {
 export function validationOf<Batch>(plan: StepPlan<Batch>, most: number | null): StepPlan<Batch> {
   const { length, stepsPerEpoch, largest } = plan;
   if (most === null || most >= length) return plan;
-  return { length: most, stepsPerEpoch, largest, step: (index) => plan.step(Math.floor((index * length) / most)) };
+  return {
+    length: most,
+    stepsPerEpoch,
+    largest,
+    step: (index) => plan.step(Math.floor(((2 * index + 1) * length) / (2 * most))),
+  };
 }
 
 /** For the user: options that can do nothing without validation data, and a rate that is never reached. */

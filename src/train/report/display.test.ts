@@ -113,7 +113,7 @@ describe("on a terminal", () => {
     shown[Symbol.dispose]();
     shown.stopping();
     expect(stream.text.match(/stopping: .*/g)).toEqual([
-      "stopping: the step is finished and saved; once more leaves at once",
+      "stopping: finishing the step, then saving; once more leaves unsaved",
     ]);
   });
 

@@ -144,7 +144,7 @@ export class TrainingDisplay implements TrainObserver, Disposable {
   /** The run was told to stop; it may take a step's time. Before the first step and after the last there is nothing to wait for. */
   stopping(): void {
     if (this.#run === undefined || this.#isOver) return;
-    this.#surface.log.info("stopping: the step is finished and saved; once more leaves at once");
+    this.#surface.log.info("stopping: finishing the step, then saving; once more leaves unsaved");
   }
 
   /** Ends the display; what was shown as lines stays. */

@@ -22,6 +22,11 @@ test("the time left has the validations and saves that are to come", () => {
   // A tenth of the time went into saves.
   pause("saving", 5);
   expect(time.left).toBeCloseTo(((6 * 11) / 3 + 2 * 30) * 1.1);
-  for (let step = 5; step <= 10; step++) time.step({ step, seconds: 1 });
+  for (let step = 5; step <= 8; step++) time.step({ step, seconds: 1 });
+  pause("validating", 30);
+  for (const step of [9, 10]) time.step({ step, seconds: 1 });
+  // The last validation has not ended yet.
+  expect(time.left).toBeGreaterThan(30);
+  pause("validating", 30);
   expect(time.left).toBe(0);
 });

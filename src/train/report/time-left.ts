@@ -4,13 +4,14 @@ import type { Pause, RunStart, StepMetrics } from "../types.ts";
 /** The time that a run will take, from what its steps, validations and saves have taken. */
 export class RunTime {
   readonly #pace = new Pace();
-  readonly #run: Pick<RunStart, "steps" | "validateEvery">;
+  readonly #run: Pick<RunStart, "step" | "steps" | "validateEvery">;
   readonly #now: () => number;
   #step: number;
   /** When a validation or a save began. */
   #began = 0;
-  /** Seconds of the last validation. */
+  /** Seconds of the last validation, and how many have ended since the first step. */
   #validation = 0;
+  #validated = 0;
   /** Seconds of saves since the first step, and of all else. */
   #saves = 0;
   #rest = 0;
@@ -38,27 +39,33 @@ export class RunTime {
     const isTraining = this.#rest > 0;
     if (pause === "validating") this.#validation = seconds;
     if (isTraining && pause === "saving") this.#saves += seconds;
-    if (isTraining && pause === "validating") this.#rest += seconds;
+    if (!isTraining || pause !== "validating") return;
+    this.#rest += seconds;
+    this.#validated++;
   }
 
   /** In seconds; undefined before two steps are measured. */
   get left(): number | undefined {
-    return this.#after(this.#step);
+    const validations = this.#validationsFrom(this.#run.step) - this.#validated;
+    return this.#timeOf(this.#run.steps - this.#step, Math.max(0, validations));
   }
 
   /** What all steps of the run take. */
   get whole(): number | undefined {
-    return this.#after(0);
+    return this.#timeOf(this.#run.steps, this.#validationsFrom(0));
   }
 
-  #after(done: number): number | undefined {
+  #validationsFrom(first: number): number {
     const { steps, validateEvery } = this.#run;
-    const training = this.#pace.secondsFor(steps - done);
-    if (training === undefined) return undefined;
+    if (validateEvery === undefined) return 0;
     // The last step is followed by one, too.
-    const validated = (step: number) => (validateEvery === undefined ? 0 : Math.floor(step / validateEvery));
-    const last = validateEvery !== undefined && steps % validateEvery !== 0 && done < steps ? 1 : 0;
-    const validations = validated(steps) - validated(done) + last;
+    const last = steps % validateEvery !== 0 && first < steps ? 1 : 0;
+    return Math.floor(steps / validateEvery) - Math.floor(first / validateEvery) + last;
+  }
+
+  #timeOf(steps: number, validations: number): number | undefined {
+    const training = this.#pace.secondsFor(steps);
+    if (training === undefined) return undefined;
     return (training + validations * this.#validation) * (1 + this.#saves / this.#rest);
   }
 }

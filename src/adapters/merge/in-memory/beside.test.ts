@@ -9,7 +9,7 @@ import { writeDora } from "../../testing/magnitudes.ts";
 import { writeNola } from "../../testing/nola.ts";
 import { writePranc } from "../../testing/pranc.ts";
 import { writeVera } from "../../testing/vera.ts";
-import { givenTexts, perplexity, windows } from "../../../measure/eval/perplexity.ts";
+import { perplexity, windows } from "../../../measure/eval/perplexity.ts";
 import { TemporaryFolder } from "../../../files/testing/folder.ts";
 import type { Device } from "../../../compute/device/device.ts";
 import { openTestDevice, TEST_DEVICE } from "../../../compute/device/testing/open.ts";
@@ -98,7 +98,7 @@ async function mergedLoss(model: string, choices: readonly AdapterChoice[]): Pro
   using decoder = await loadDecoder(gpu, model);
   await using adapted = await AdaptedWeights.open(decoder, model);
   await adapted.apply(choices, { dtype: "f32" });
-  return (await perplexity(decoder, givenTexts(windows(IDS, 60), 60))).nll;
+  return (await perplexity(decoder, windows(IDS, 60))).nll;
 }
 
 /** The loss with adapters beside quantized weights. */
@@ -108,7 +108,7 @@ async function unmergedLoss(choices: readonly AdapterChoice[]): Promise<number> 
   await using adapted = await AdaptedWeights.open(decoder, STORIES);
   await adapted.apply(choices, { dtype: "f32", beside: decoder.weights.projected });
   decoder.linears = placed.linears;
-  return (await perplexity(decoder, givenTexts(windows(IDS, 60), 60))).nll;
+  return (await perplexity(decoder, windows(IDS, 60))).nll;
 }
 
 const chosen = (name: string, scale = 1): AdapterChoice => ({ path: adapters.get(name) ?? name, scale });

@@ -4,7 +4,7 @@ import { PartError } from "./part.ts";
 /** `Precompiled`, as tokenizer.json has it: SentencePiece's map of characters in base64. */
 export const Precompiled = v.looseObject({
   type: v.literal("Precompiled"),
-  precompiled_charsmap: v.pipe(v.string(), v.base64()),
+  precompiled_charsmap: v.string(),
 });
 
 /** Units of a Darts double array (s-yata/darts-clone, darts.h). */
@@ -33,9 +33,9 @@ export class Charsmap {
   readonly #texts: Uint8Array;
   readonly #known = new Map<string, string | undefined>();
 
-  /** @throws {PartError} where the sizes do not fit */
+  /** @throws {PartError} where it is no base64, or the sizes do not fit */
   constructor(base64: string, where = "normalizer") {
-    const bytes = Uint8Array.fromBase64(base64);
+    const bytes = bytesOf(base64, where);
     const size = bytes.length < 4 ? NaN : new DataView(bytes.buffer).getUint32(0, true);
     if (!(size >= 4 && size % 4 === 0 && size <= bytes.length - 4)) {
       throw new PartError(
@@ -86,5 +86,13 @@ export class Charsmap {
   #textAt(start: number): string {
     const end = this.#texts.indexOf(0, start);
     return decoder.decode(this.#texts.subarray(start, end < 0 ? undefined : end));
+  }
+}
+
+function bytesOf(base64: string, where: string): Uint8Array<ArrayBuffer> {
+  try {
+    return Uint8Array.fromBase64(base64);
+  } catch {
+    throw new PartError(`${where}.precompiled_charsmap: no base64`);
   }
 }

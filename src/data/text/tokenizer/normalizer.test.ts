@@ -32,6 +32,11 @@ describe("SentencePiece's map of characters", () => {
     );
   });
 
+  test("is refused where it is no base64", () => {
+    const damaged = { type: "Precompiled", precompiled_charsmap: "a*b" };
+    expect(() => buildNormalizer(damaged)).toThrow("normalizer.precompiled_charsmap: no base64");
+  });
+
   test("whose trie points beyond its end has nothing there", () => {
     const normalize = buildNormalizer(precompiled(units(0xffff_fc00, 0xffff_ffff)));
     expect(normalize("a\0é\r\n😀")).toBe("a\0é\r\n😀");
