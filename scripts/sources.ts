@@ -3,11 +3,14 @@ import { dirname, join, posix } from "node:path";
 
 /** Sources of src and cmd below `root`, as `src/compute/gpu/gpu.ts`, without tests, their helpers, and what is generated. */
 export function sourcesOf(root: string): string[] {
-  return ["src", "cmd"]
-    .flatMap((folder) => [...new Bun.Glob(`${folder}/**/*.{ts,wgsl}`).scanSync(root)])
-    .map((path) => path.replaceAll("\\", "/"))
-    .filter((path) => !/\.test\.ts$|\.d\.ts$|\/testing\//.test(path))
-    .toSorted();
+  return (
+    ["src", "cmd"]
+      .flatMap((folder) => [...new Bun.Glob(`${folder}/**/*.{ts,wgsl}`).scanSync(root)])
+      .map((path) => path.replaceAll("\\", "/"))
+      // What set-up makes is no source.
+      .filter((path) => !/\.test\.ts$|\.d\.ts$|\/testing\/|\/assembly\/parameters\.ts$/.test(path))
+      .toSorted()
+  );
 }
 
 /** What each TypeScript file imports by a relative path, types included, as paths from the root. */
