@@ -1,17 +1,13 @@
+import { MODEL_ARGUMENT } from "../src/chat/options.ts";
 import { CHATS_OPTIONS } from "../src/measure/eval/options.ts";
-import { defineCommand, optional } from "../src/terminal/options/command.ts";
+import { defineCommand } from "../src/terminal/options/command.ts";
 
 /** `randlora eval chats`. */
 export const chatsCommand = defineCommand({
   name: "chats",
   summary: "Measure loss and right answers on held-out chats",
   example: "randlora eval chats runs/my-run --data test.jsonl --match json",
-  arguments: {
-    model: optional(
-      "MODEL",
-      "the model: a folder or one of its files, a run, org/name on the Hub, or embedded; default: the newest run or merged model here, else embedded",
-    ),
-  },
+  arguments: { model: MODEL_ARGUMENT },
   options: CHATS_OPTIONS,
   async run({ model }, options, context) {
     const { evalChats } = await import("../src/measure/eval/chats-command.ts");

@@ -1,5 +1,6 @@
+import { MODEL_ARGUMENT } from "../src/chat/options.ts";
 import { FORGETTING_OPTIONS, PERPLEXITY_OPTIONS } from "../src/measure/eval/options.ts";
-import { defineCommand, defineGroup, optional } from "../src/terminal/options/command.ts";
+import { defineCommand, defineGroup } from "../src/terminal/options/command.ts";
 import { chatsCommand } from "./eval-chats.ts";
 import { commonsenseCommand } from "./eval-commonsense.ts";
 import { imagesCommand } from "./eval-images.ts";
@@ -9,12 +10,7 @@ const perplexityCommand = defineCommand({
   name: "perplexity",
   summary: "Measure how well a model predicts a text",
   example: "randlora eval perplexity HuggingFaceTB/SmolLM2-135M-Instruct --adapter my-adapter --merged --file book.txt",
-  arguments: {
-    model: optional(
-      "MODEL",
-      "the model: a folder or one of its files, a run, org/name on the Hub, or embedded; default: the newest run or merged model here, else embedded",
-    ),
-  },
+  arguments: { model: MODEL_ARGUMENT },
   options: PERPLEXITY_OPTIONS,
   async run({ model }, options, context) {
     const { evalPerplexity } = await import("../src/measure/eval/perplexity-command.ts");
@@ -27,12 +23,7 @@ const forgettingCommand = defineCommand({
   name: "forgetting",
   summary: "Measure what an adapter makes a model forget",
   example: "randlora eval forgetting HuggingFaceTB/SmolLM2-135M-Instruct --adapter my-adapter",
-  arguments: {
-    model: optional(
-      "MODEL",
-      "the model: a folder or one of its files, a run, org/name on the Hub, or embedded; default: the newest run or merged model here, else embedded",
-    ),
-  },
+  arguments: { model: MODEL_ARGUMENT },
   options: FORGETTING_OPTIONS,
   async run({ model }, options, context) {
     const { evalForgetting } = await import("../src/measure/eval/forgetting-command.ts");

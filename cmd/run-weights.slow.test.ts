@@ -79,6 +79,7 @@ test("a run that was stopped before any later step was validated says so", async
   const metrics = Bun.file(place.at("cut/metrics.jsonl"));
   while (!(await metrics.text().catch(() => "")).includes('"step":1,')) await Bun.sleep(20);
   running.kill("SIGINT");
-  expect(await running.exited).toBe(130);
+  const [shown, status] = await Promise.all([running.stdout.text(), running.exited]);
+  expect([status, shown]).toEqual([130, expect.stringContaining("as no later step was validated yet")]);
   expect((await perplexity("cut")).stderr).toContain("no later step was validated yet; the last one is cut/adapter");
 }, 60_000);

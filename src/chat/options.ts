@@ -16,7 +16,7 @@ import { kvTypeOption } from "../terminal/options/shared/kv-type.ts";
 import { quantizeOption } from "../terminal/options/shared/quantize.ts";
 import { DEFAULT_SAMPLING, MAX_TEMPERATURE } from "./generation/sampling.ts";
 
-/** The model that is talked to. */
+/** The model that is talked to, or measured. */
 export const MODEL_ARGUMENT = optional(
   "MODEL",
   "the model: a folder or one of its files, a run, org/name on the Hub, or embedded; default: the newest run or merged model here, else embedded",

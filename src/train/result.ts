@@ -17,6 +17,8 @@ export interface TrainResult {
   /** Likewise, of tasks that tell classes apart. */
   readonly validAccuracy?: number | undefined;
   readonly bestStep: number | undefined;
+  /** The step of the last validation. */
+  readonly validatedStep?: number | undefined;
   readonly trainableParameters: number;
   /** The frozen weights that are quantized. */
   readonly quantized?: Quantized | undefined;

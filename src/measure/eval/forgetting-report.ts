@@ -5,6 +5,7 @@ import { type QuantizedJson, quantizedJson } from "../../terminal/quantized.ts";
 import { formatTable } from "../../terminal/table.ts";
 import type { Comparison, Texts } from "./compare.ts";
 import { forgettingOf } from "./forgetting.ts";
+import { measuredOf } from "./perplexity-report.ts";
 
 /** @json eval forgetting */
 interface ForgettingJson extends QuantizedJson, ProfileJson {
@@ -46,16 +47,11 @@ export function forgettingJson(found: Comparison, texts: Texts, seed: number | u
 
 /** The report as a table. */
 export function forgettingText(found: Comparison, texts: Texts, { columns, style }: Context): string {
-  const { base, adapted, merged, mergedDtypes } = found;
-  const rows = [
-    ["base", base] as const,
-    ["adapted, in f32", adapted] as const,
-    [`merged, in ${mergedDtypes.join(" and ").toLowerCase()}`, merged] as const,
-  ].flatMap(([name, figures]) => {
-    if (figures === undefined) return [];
+  const { base } = found;
+  const rows = measuredOf(found).map(([name, figures]) => {
     const { mean, error } = forgettingOf(base, figures);
     const range = error === null ? "" : ` ± ${error.toFixed(4)}`;
-    return [[name, figures.nll.toFixed(4), figures === base ? "" : `${mean.toFixed(4)}${range}`]];
+    return [name, figures.nll.toFixed(4), figures === base ? "" : `${mean.toFixed(4)}${range}`];
   });
   const table = formatTable(rows, { head: ["", "nll", "forgetting"], align: "lrr", columns, markHead: style.dim });
   const from = texts.isDrawn

@@ -4,6 +4,7 @@ import { type ProfileJson, profileJson, profileText } from "../../terminal/profi
 import { type QuantizedJson, quantizedJson } from "../../terminal/quantized.ts";
 import { formatTable } from "../../terminal/table.ts";
 import type { Comparison } from "./compare.ts";
+import type { Perplexity } from "./perplexity.ts";
 
 interface FiguresJson {
   /** Mean negative log-likelihood. */
@@ -40,23 +41,25 @@ export function perplexityJson(found: Comparison): PerplexityJson {
 
 /** The report as a table. @param size tokens of a window */
 export function perplexityText(found: Comparison, size: number, { columns, style }: Context): string {
-  const { base, adapted, merged, mergedDtypes } = found;
-  const rows = [
-    ["base", base] as const,
-    ["adapted, in f32", adapted] as const,
-    [`merged, in ${mergedDtypes.join(" and ").toLowerCase()}`, merged] as const,
-  ].flatMap(([name, figures]) => {
-    if (figures === undefined) return [];
+  const { base, adapted } = found;
+  const rows = measuredOf(found).map(([name, figures]) => {
     const row = [name, figures.nll.toFixed(4), figures.perplexity.toFixed(3)];
-    return [
-      adapted === undefined ? row : [...row, figures === base ? "" : change(figures.perplexity / base.perplexity)],
-    ];
+    return adapted === undefined ? row : [...row, figures === base ? "" : change(figures.perplexity / base.perplexity)];
   });
   const head = ["", "nll", "perplexity", ...(adapted === undefined ? [] : ["against base"])];
   const table = formatTable(rows, { head, align: "lrrr", columns, markHead: style.dim });
   const speed = `${formatNumber(Math.round(found.tokensPerSecond))} a second`;
   const text = `${formatAmount(base.tokens, "token")} predicted at ${speed}, in windows of ${formatNumber(size)}\n`;
   return `${table}${text}${profileText(found.profile, columns)}`;
+}
+
+/** What was measured of base, adapted and merged model, with its name. */
+export function measuredOf({ base, adapted, merged, mergedDtypes }: Comparison): (readonly [string, Perplexity])[] {
+  return [
+    ["base", base] as const,
+    ["adapted, in f32", adapted] as const,
+    [`merged, in ${mergedDtypes.join(" and ").toLowerCase()}`, merged] as const,
+  ].flatMap(([name, figures]) => (figures === undefined ? [] : [[name, figures] as const]));
 }
 
 /** A ratio as a signed percentage. */

@@ -5,7 +5,7 @@ import { formatCount, formatDuration, formatNumber } from "../../terminal/format
 import { timeLeft } from "../../terminal/pace.ts";
 import { bar, joinParts } from "../../terminal/progress.ts";
 import type { TrainingSurface } from "../report/display.ts";
-import { RunTime } from "../report/time-left.ts";
+import { pauseText, RunTime } from "../report/time-left.ts";
 
 /** Milliseconds between two drawings of the live line. */
 const REDRAW_MS = 100;
@@ -80,8 +80,7 @@ export class ComparisonDisplay implements CompareObserver, Disposable {
       pause: (what, done, total) => {
         if (done === 0) time.begin();
         if (this.#now() - this.#shownAt < REDRAW_MS) return;
-        const at = total > 1 ? ` ${formatNumber(done)} of ${formatNumber(total)}` : "";
-        this.#live([this.#place, `${what}${at}`, ...timeLeft(time.left)]);
+        this.#live([this.#place, pauseText(what, done, total), ...timeLeft(time.left)]);
       },
       evaluation: () => time.end("validating"),
       saved: () => time.end("saving"),

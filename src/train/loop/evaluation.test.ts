@@ -1,7 +1,6 @@
 import { expect, test } from "bun:test";
 import type { StepPlan } from "../../data/batches/types.ts";
-import { settingsFor } from "../testing/runs.ts";
-import { notesOfPlan, usualInterval, validationOf } from "./evaluation.ts";
+import { usualInterval, validationOf } from "./evaluation.ts";
 
 test.each([
   ["a run of a hundred steps, 13 batches held out", 125, 13, 14],
@@ -22,16 +21,4 @@ test("--valid-batches takes batches evenly over the validation data", () => {
   expect(some.length).toBe(4);
   expect([0, 1, 2, 3].map((at) => some.step(at))).toMatchObject([1, 3, 6, 8].map((index) => ({ index })));
   for (const most of [null, 10, 11]) expect(validationOf(plan, most)).toBe(plan);
-});
-
-test("options that need validation data are named where there is none", async () => {
-  const settings = { ...(await settingsFor({ data: "data.jsonl", steps: 1 })), evalEvery: 5, validBatches: 2 };
-  const steps = planOf(1);
-  expect(notesOfPlan(settings, { steps, validation: planOf(1) })).toEqual([]);
-  expect(notesOfPlan({ ...settings, evalEvery: null, validBatches: null }, { steps, validation: undefined })).toEqual(
-    [],
-  );
-  const [note, ...others] = notesOfPlan(settings, { steps, validation: undefined });
-  expect(note).toStartWith("--eval-every, --valid-batches: nothing is validated");
-  expect(others).toEqual([]);
 });

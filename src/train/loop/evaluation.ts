@@ -7,11 +7,6 @@ import { RandloraError } from "../../files/errors.ts";
 import { gatherNumbers, isAny, ownRange, type Processes } from "../../mpi/processes.ts";
 import { type Judge, judge } from "../model/judge.ts";
 import type { LossOptions, Task } from "../model/task.ts";
-import type { RunPlan } from "../model/subject.ts";
-import { RUN_OPTIONS } from "../settings/options.ts";
-import { notesOfWarmup } from "../settings/schedule.ts";
-import { partOf } from "../settings/setting.ts";
-import { flagOf, type TrainSettings } from "../settings/settings.ts";
 import { addLosses } from "./adamw.ts";
 
 /** What an evaluation computes with. */
@@ -165,17 +160,6 @@ export function validationOf<Batch>(plan: StepPlan<Batch>, most: number | null):
     largest,
     step: (index) => plan.step(Math.floor(((2 * index + 1) * length) / (2 * most))),
   };
-}
-
-/** For the user: options that can do nothing without validation data, and a rate that is never reached. */
-export function notesOfPlan<Batch>(settings: TrainSettings, { steps, validation }: RunPlan<Batch>): string[] {
-  const given = new Map<string, unknown>(Object.entries(settings));
-  const needing = Object.entries(validation === undefined ? partOf(RUN_OPTIONS, { needs: "validation" }) : {});
-  const idle = needing.filter(([key, { rule }]) => given.get(key) !== rule.usual).map(([key]) => flagOf(key));
-  return [
-    ...(idle.length === 0 ? [] : [`${idle.join(", ")}: nothing is validated without --valid or --valid-split`]),
-    ...notesOfWarmup(settings, steps.length),
-  ];
 }
 
 function sum(numbers: readonly number[]): number {

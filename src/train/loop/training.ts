@@ -8,7 +8,8 @@ import type { ModelLocation } from "../../models/folder/locate.ts";
 import { type Chosen, otherResults, stagingName } from "./choose-options.ts";
 import { Engine, type EngineOptions } from "./engine.ts";
 import { largestStep } from "./estimate.ts";
-import { notesOfPlan, validationOf } from "./evaluation.ts";
+import { validationOf } from "./evaluation.ts";
+import { notesOfPlan } from "../settings/notes.ts";
 import type { MethodChoices } from "../../adapters/method/training.ts";
 import { KeptGpu } from "./kept-gpu.ts";
 import type { RunFolder } from "../run/run-folder.ts";
@@ -180,6 +181,7 @@ export class Training<Batch> {
       validLoss: end.validLoss ?? undefined,
       validAccuracy: end.validAccuracy,
       bestStep: end.best?.step,
+      validatedStep: end.evaluated ?? undefined,
       trainableParameters: summary.trainableParameters,
       quantized: summary.quantized,
       tokens: end.tokens,

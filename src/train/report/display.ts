@@ -4,7 +4,7 @@ import type { Log } from "../../terminal/log.ts";
 import { timeLeft } from "../../terminal/pace.ts";
 import { bar, BytesBar, joinParts, type Progress, type ProgressSpec } from "../../terminal/progress.ts";
 import type { LiveLine } from "../../terminal/screen.ts";
-import { RunTime } from "./time-left.ts";
+import { pauseText, RunTime } from "./time-left.ts";
 
 /** Milliseconds between two drawings of the live line. */
 const REDRAW_MS = 100;
@@ -115,11 +115,10 @@ export class TrainingDisplay implements TrainObserver, Disposable {
     const { screen } = this.#surface;
     if (!screen.interactive || (done > 0 && this.#now() - this.#shownAt < REDRAW_MS)) return;
     const steps = this.#run?.steps ?? this.#done;
-    const at = total > 1 ? ` ${formatNumber(done)} of ${formatNumber(total)}` : "";
     const parts = [
       `step ${formatNumber(this.#done)} of ${formatNumber(steps)}`,
       bar(this.#done / steps),
-      `${what}${at}`,
+      pauseText(what, done, total),
       ...timeLeft(this.#time?.left),
     ];
     screen.live(joinParts(parts, screen.columns));

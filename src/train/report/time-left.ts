@@ -1,5 +1,11 @@
+import { formatNumber } from "../../terminal/format.ts";
 import { Pace } from "../../terminal/pace.ts";
 import type { Pause, RunStart, StepMetrics } from "../types.ts";
+
+/** What a run does between two steps. @param done batches of a validation */
+export function pauseText(what: Pause, done: number, total: number): string {
+  return total > 1 ? `${what} ${formatNumber(done)} of ${formatNumber(total)}` : what;
+}
 
 /** The time that a run will take, from what its steps, validations and saves have taken. */
 export class RunTime {

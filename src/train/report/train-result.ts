@@ -75,8 +75,8 @@ export function trainResultText(
 ): string {
   const when = result.ending === "interrupted" ? "when last measured" : "at the end";
   const before = moved?.validBefore === undefined ? "" : ` (${moved.validBefore.toFixed(4)} before)`;
-  const isCut = result.ending === "interrupted" && result.steps > 0;
-  const lasts = isCut ? ` until it is resumed; step ${formatNumber(result.steps)} was not validated` : "";
+  const isCut = result.validatedStep === 0 && result.steps > 0;
+  const lasts = isCut ? ", as no later step was validated yet" : "";
   const isFirst = result.bestStep === 0 ? `, before training: the run stands for that${lasts}` : "";
   const lowest = result.bestStep === undefined ? "" : `; lowest at step ${formatNumber(result.bestStep)}${isFirst}`;
   const best = result.bestStep === undefined ? "" : ` ${when}${before}${lowest}`;

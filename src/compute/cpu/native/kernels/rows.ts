@@ -53,6 +53,8 @@ export const rowKernels: Readonly<Record<string, Kernel>> = Object.fromEntries(
   }),
 );
 
+const NUMBERS = new Map([...ROW_KERNELS.keys()].map((name, at) => [name, at]));
+
 /** Calls a kernel of machine code without parameters on rows of matrices, each an address and bytes from row to row. */
 export function callRows(
   on: Caller,
@@ -63,5 +65,5 @@ export function callRows(
 ): void {
   const words = [rows, fours, ...matrices.flatMap(([address, pitch]) => [address, pitch - fours * 16])];
   on.set(0, words.length, (at) => words[at] ?? 0);
-  on.call(on.routines.rows[[...ROW_KERNELS.keys()].indexOf(name)] ?? 0);
+  on.call(on.routines.rows[NUMBERS.get(name) ?? -1] ?? 0);
 }
