@@ -2,60 +2,12 @@ import { beforeAll, describe, expect, test } from "bun:test";
 import { appendFile, cp, readdir, readFile, rm } from "node:fs/promises";
 import { STORIES } from "../fixtures/stories/storyteller.ts";
 import { outcomeOf } from "../src/train/testing/runs.ts";
-import { compareFolder, DATA } from "./testing/compare.ts";
-import { randlora, startProgram } from "./testing/program.ts";
+import { type Answer, compareFolder, DATA, NAMES, parse, SHORT, timeless } from "./testing/compare.ts";
+import { randlora } from "./testing/program.ts";
 
 const folder = await compareFolder();
 const at = folder.at.bind(folder);
 const compare = (...args: readonly string[]) => randlora(["compare", ...args], { cwd: folder.path });
-const start = (...args: readonly string[]) => startProgram(["compare", ...args], { cwd: folder.path });
-
-const SHORT = [
-  STORIES,
-  "--data",
-  "train.jsonl",
-  "--valid",
-  "valid.jsonl",
-  "--targets",
-  "q_proj,v_proj",
-  "--methods",
-  "randlora,lora+rslora",
-  "--params",
-  "4K",
-  "--seeds",
-  "2",
-  "--seed",
-  "3",
-  "--steps",
-  "5",
-  "--save-every",
-  "2",
-  "--eval-every",
-  "3",
-  "--batch-size",
-  "2",
-  "--learning-rate",
-  "1e-3",
-  "--learning-rate",
-  "lora=5e-3",
-];
-const NAMES = ["randlora-seed-3", "lora+rslora-seed-3", "randlora-seed-4", "lora+rslora-seed-4"] as const;
-
-interface Answer {
-  readonly ending: string;
-  readonly winner: string | null;
-  readonly results: readonly { readonly method: string; readonly seed: number; readonly seconds: number }[];
-  readonly methods: readonly { readonly method: string; readonly parameters: number }[];
-}
-
-function parse(stdout: string): Answer {
-  return JSON.parse(stdout);
-}
-
-/** The results but for what depends on the clock. */
-function timeless({ results }: Answer) {
-  return results.map(({ seconds: _seconds, ...rest }) => rest);
-}
 
 let whole: Answer;
 beforeAll(async () => {
@@ -126,53 +78,6 @@ describe("a comparison", () => {
     const { "loss.svg": _, ...alone } = await outcomeOf(at("alone"));
     expect(alone).toEqual(await outcomeOf(at("whole", "runs", "lora+rslora-seed-4")));
   });
-});
-
-/** Waits until a run's metrics have so many lines. */
-async function untilLines(path: string, lines: number): Promise<void> {
-  for (;;) {
-    const text = await readFile(path, "utf8").catch(() => "");
-    if (text.split("\n").length > lines) return;
-    await Bun.sleep(2);
-  }
-}
-
-/** All runs' files are those of the comparison that nothing stopped. */
-async function expectWhole(name: string, answer: Answer): Promise<void> {
-  expect(timeless(answer)).toEqual(timeless(whole));
-  for (const run of NAMES)
-    expect(await outcomeOf(at(name, "runs", run))).toEqual(await outcomeOf(at("whole", "runs", run)));
-}
-
-test("killed in the middle of runs, it goes on to the same results", async () => {
-  const first = start(...SHORT, "--out", "killed", "--json");
-  await untilLines(at("killed", "runs", NAMES[1], "metrics.jsonl"), 4);
-  first.kill("SIGKILL");
-  await first.exited;
-  const second = start("--resume", "killed", "--json");
-  await untilLines(at("killed", "runs", NAMES[2], "metrics.jsonl"), 1);
-  second.kill("SIGKILL");
-  await second.exited;
-  const last = await compare("--out", "killed", "--resume", "--json");
-  expect(last.status).toBe(0);
-  // The first run had been recorded, and is not made again.
-  expect(last.stderr).not.toContain("randlora, budget 4.00 K, seed 3");
-  await expectWhole("killed", parse(last.stdout));
-});
-
-test("SIGINT finishes the step and saves; what there is is shown, and it goes on from there", async () => {
-  const child = start(...SHORT, "--out", "stopped", "--json");
-  await untilLines(at("stopped", "runs", NAMES[1], "metrics.jsonl"), 2);
-  child.kill("SIGINT");
-  const [stdout, stderr, status] = await Promise.all([child.stdout.text(), child.stderr.text(), child.exited]);
-  expect([status, stderr]).toEqual([130, expect.stringContaining("stopping: finishing the step, then saving")]);
-  const found = parse(stdout);
-  expect(found).toMatchObject({ ending: "interrupted", winner: null, contests: [{ reason: "not all runs are done" }] });
-  expect(found.results).toHaveLength(1);
-  // Flags may be given again; those that say something else are refused.
-  const last = await compare(...SHORT, "--out", "stopped", "--resume", "--save-every", "5", "--json");
-  expect([last.status, last.stderr]).toEqual([0, expect.stringMatching(/goes on from step [1-4]/)]);
-  expect(timeless(parse(last.stdout))).toEqual(timeless(whole));
 });
 
 test("--dry-run shows methods, sizes, memory and runs, writes nothing, and refuses what runs would", async () => {
