@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { name as program } from "../../package.json";
 import type { TrainedMethod } from "./method/method.ts";
-import { isAdapterMethod, METHODS } from "./methods.ts";
+import { isAdapterMethod, methodOf, METHODS } from "./methods.ts";
 
 const ROOT = join(import.meta.dir, "../..");
 
@@ -70,4 +70,16 @@ test("names and types are unique", () => {
   const words = METHODS.flatMap((method, index) => [method.name, ...ownTypes(method, index)]);
   expect(new Set(words).size).toBe(words.length);
   expect(words.length).toBeGreaterThan(METHODS.length);
+});
+
+test.each([
+  ["LILY", "depends on the batch"],
+  ["PSOFT", "signs are not saved"],
+  ["WAVEFT", "not saved"],
+  ["FOURIERFT", "not saved"],
+  ["UNILORA", "not saved"],
+])("%s is refused with the reason: %s", (peft_type, reason) => {
+  expect(() => methodOf({ peft_type }, "a.json")).toThrow(
+    new RegExp(String.raw`^a\.json: peft_type "${peft_type}" cannot be applied: .*${reason}`),
+  );
 });

@@ -26,6 +26,15 @@ const DEFINITIONS = { randlora, lora, dora, vera, nola, pranc, kradapter, hybrid
 /** Every method. */
 export const METHODS: readonly TrainedMethod[] = METHOD_NAMES.map((name) => DEFINITIONS[name]);
 
+/** PEFT's methods whose files do not say what is added to W, and why. */
+const NOT_IN_THE_FILE: Readonly<Record<string, string>> = {
+  LILY: "its ΔW depends on the batch, so PEFT cannot merge it either",
+  PSOFT: "its rotation acts between singular vectors of W, whose signs are not saved",
+  WAVEFT: "the positions of its coefficients are drawn by PyTorch and not saved",
+  FOURIERFT: "the frequencies of its coefficients are drawn by PyTorch and not saved",
+  UNILORA: "which elements share a parameter is drawn by NumPy and, unless save_indices is set, not saved",
+};
+
 // A union of parameters, taken together, is their intersection.
 type OwnSettings<M> = M extends MethodDefinition<infer Own> ? (own: Own) => void : never;
 
@@ -59,8 +68,9 @@ export function methodOf(config: JsonObject, file: string): MethodDefinition {
   const method = adapters.find((one) => isConfigOf(one, type, config));
   if (method !== undefined) return method;
   const types = new Set(adapters.flatMap(({ peftTypes }) => peftTypes));
+  const reason = Object.hasOwn(NOT_IN_THE_FILE, type) ? `: ${NOT_IN_THE_FILE[type]}` : "";
   const hint = `supported: ${[...types].join(", ")}`;
-  throw new RandloraError("adapter", `${oneLine(file)}: peft_type ${quote(type)} cannot be applied`, hint);
+  throw new RandloraError("adapter", `${oneLine(file)}: peft_type ${quote(type)} cannot be applied${reason}`, hint);
 }
 
 /** The same, its settings checked; undefined where that it is of no method is tolerated. */

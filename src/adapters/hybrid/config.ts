@@ -30,7 +30,7 @@ const SCHEMA = v.object({
 export function checkHybrid({ settings, configFile }: WrittenSettings): void {
   const { lora_r: r, randlora_variant: variant } = parseSettings(SCHEMA, settings, configFile);
   randloraConfig({ settings: { ...settings, peft_type: PEFT_TYPES[variant] }, configFile });
-  const { dora } = loraConfig({ settings: { ...settings, ...loraKeys(r) }, configFile });
+  const { dora } = loraConfig({ settings: loraSettings(settings, r), configFile });
   if (!dora) return;
   const cause = `"use_dora" is set, and an adapter of two methods has no magnitudes`;
   throw new RandloraError(
@@ -51,7 +51,8 @@ export function randloraPart(adapter: Adapter): Adapter {
 export function loraPart(adapter: Adapter): Adapter {
   const { settings, configFile } = adapter;
   const { lora_r: r } = parseSettings(SCHEMA, settings, configFile);
-  return { ...partOf(adapter, loraKeys(r), isLoraTensor), bases: undefined };
+  const { config, ...part } = partOf(adapter, {}, isLoraTensor);
+  return { ...part, config: loraSettings(config, r), settings: loraSettings(settings, r), bases: undefined };
 }
 
 /** Is this a LoRA, and not an adapter of both? */
@@ -61,8 +62,10 @@ export function isLoraAdapter({ config }: Adapter): boolean {
 }
 
 /** Biases and modules that are saved whole are looked for beside RandLoRA's tensors. */
-function loraKeys(r: number) {
-  return { peft_type: lora.peftTypes[0] ?? "", r, bias: "none", modules_to_save: null };
+function loraSettings<T>(settings: Readonly<Record<string, T>>, r: number) {
+  const shared = Object.entries(settings).filter(([key]) => !RANDLORA_KEYS.has(key) && !(key in SCHEMA.entries));
+  const own = { peft_type: lora.peftTypes[0] ?? "", r, bias: "none", modules_to_save: null };
+  return { ...Object.fromEntries(shared), ...own };
 }
 
 function partOf(adapter: Adapter, keys: JsonObject, has: (tensor: string) => boolean): Adapter {

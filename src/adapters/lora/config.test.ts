@@ -50,7 +50,10 @@ test("what PEFT 0.21.2 writes beside a plain LoRA is no variant", () => {
     use_qalora: false,
   };
   expect(parse(written).r).toBe(8);
-  for (const start of [false, null, "gaussian", "orthogonal"]) expect(parse({ init_lora_weights: start }).r).toBe(8);
+  for (const start of [false, null, "gaussian", "orthogonal", "eva", "mica"]) {
+    expect(parse({ init_lora_weights: start, eva_config: { rho: 2 } }).r).toBe(8);
+  }
+  expect(parse({ of_tomorrow: null, use_tomorrow: false, tomorrow_config: {} }).r).toBe(8);
 });
 
 describe("rank and scale", () => {
@@ -113,7 +116,11 @@ describe("refused with the reason and a hint", () => {
         `"init_lora_weights" is "${start}": the base's own weights were changed before training`,
       ],
     ),
-    [{ init_lora_weights: "eva" }, '"init_lora_weights" is "eva"'],
+    [{ use_bdlora: { nblocks: 2 } }, '"use_bdlora" is set'],
+    [{ kasa_config: { beta: 1 } }, '"kasa_config" is set'],
+    [{ arrow_config: { top_k: 3 } }, '"arrow_config" is set'],
+    [{ monteclora_config: { num_samples: 4 } }, '"monteclora_config" is set'],
+    [{ use_tomorrow: true }, '"use_tomorrow" is set, which may change what A and B mean'],
     [{ init_lora_weights: "of-tomorrow" }, "not known to leave the base's weights alone"],
   ])("%j", async (config, message) => {
     const refusal = await refusalOf(() => parse(config));

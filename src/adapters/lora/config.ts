@@ -82,7 +82,7 @@ export function plainLoraKeys(own: {
  * Throws `RandloraError` "format" for a value that makes no sense, "adapter" for a variant that is neither plain nor DoRA.
  */
 export function loraConfig({ settings, configFile: file }: WrittenSettings): LoraConfig {
-  refuseVariants(settings, file);
+  refuseVariants(settings, SCHEMA.entries, file);
   const read = parseSettings(SCHEMA, settings, file);
   const parameters = read.target_parameters ?? [];
   if (read.use_dora && parameters.length > 0) {

@@ -7,7 +7,12 @@ import { type TestLora, writeLora } from "../testing/lora.ts";
 import { TemporaryFolder, refusalOf } from "../../files/testing/folder.ts";
 
 const LORA: TestLora = { r: 3, alpha: 6, seed: 1, modules: { "m.q": [8, 8], "m.up": [12, 8] }, ranks: { "m.up": 5 } };
-const config = { lora_alpha: new JsonNumber("6.0"), from_the_future: { x: new JsonNumber("1e-05") }, use_rslora: true };
+const config = {
+  lora_alpha: new JsonNumber("6.0"),
+  loftq_config: { x: new JsonNumber("1e-05") },
+  of_tomorrow: null,
+  use_rslora: true,
+};
 
 test("PEFT → adapter.json → PEFT loses nothing", async () => {
   await using folder = await TemporaryFolder.create();

@@ -28,19 +28,35 @@ const UNSUPPORTED: Readonly<Record<string, Refusal>> = {
   megatron_config: { cause: "it is made for Megatron's split layers", hint: "save it for transformers' model" },
 };
 
-/** Ways to begin that leave the base's weights as they are. */
-const PLAIN_STARTS: ReadonlySet<unknown> = new Set([undefined, null, true, false, "gaussian", "orthogonal"]);
+/** Ways to begin that leave the base's weights as they are: EVA and MiCA choose A or B by data or W, and save both. */
+const PLAIN_STARTS: ReadonlySet<unknown> = new Set([
+  ...[undefined, null, true, false],
+  ...["gaussian", "orthogonal", "eva", "mica"],
+]);
+/** PEFT's other keys (0.21.2): of where a file comes from, and of how A and B began. */
+const WITHOUT_EFFECT: ReadonlySet<string> = new Set([
+  ...["auto_mapping", "base_model_name_or_path", "peft_type", "peft_version", "revision", "inference_mode"],
+  ...["init_lora_weights", "loftq_config", "eva_config", "corda_config", "lora_ga_config"],
+  ...["qalora_group_size", "megatron_core", "runtime_config"],
+]);
 /** Ways to begin that take something out of the base's weights: what was trained is not on top of the original. */
 const CHANGED_BASE = /^(?:pissa(?:_niter_\d+)?|olora|corda|loftq|lora_ga)$/i;
 const CONVERT = "save it with PEFT's path_initial_model_for_weight_conversion, which makes a plain LoRA of it";
 
 /**
- * Refuses what is no plain LoRA. `file` is named in errors.
+ * Refuses what is no plain LoRA: known variants, and keys of others that are not `read`. `file` is named in errors.
  * Throws `RandloraError` "adapter" with the setting, the reason, and what to do instead.
  */
-export function refuseVariants(config: Config, file: string): void {
+export function refuseVariants(config: Config, read: object, file: string): void {
   for (const [key, { cause, hint }] of Object.entries(UNSUPPORTED)) {
     if (isAsked(config[key])) throw refusal(file, `${quote(key)} is set: ${cause}`, hint);
+  }
+  const unknown = Object.keys(config).find(
+    (key) => !Object.hasOwn(read, key) && !WITHOUT_EFFECT.has(key) && isAsked(config[key]),
+  );
+  if (unknown !== undefined) {
+    const cause = `${quote(unknown)} is set, which may change what A and B mean and is not known here`;
+    throw refusal(file, cause, `${MERGE_IN_PEFT}, or take the key out if it says nothing of them`);
   }
   const start = config["init_lora_weights"];
   if (PLAIN_STARTS.has(start)) return;
