@@ -30,14 +30,31 @@ const UNSUPPORTED: Readonly<Record<string, Refusal>> = {
 
 /** Ways to begin that leave the base's weights as they are: EVA and MiCA choose A or B by data or W, and save both. */
 const PLAIN_STARTS: ReadonlySet<unknown> = new Set([
-  ...[undefined, null, true, false],
-  ...["gaussian", "orthogonal", "eva", "mica"],
+  undefined,
+  null,
+  true,
+  false,
+  "gaussian",
+  "orthogonal",
+  "eva",
+  "mica",
 ]);
 /** PEFT's other keys (0.21.2): of where a file comes from, and of how A and B began. */
 const WITHOUT_EFFECT: ReadonlySet<string> = new Set([
-  ...["auto_mapping", "base_model_name_or_path", "peft_type", "peft_version", "revision", "inference_mode"],
-  ...["init_lora_weights", "loftq_config", "eva_config", "corda_config", "lora_ga_config"],
-  ...["qalora_group_size", "megatron_core", "runtime_config"],
+  "auto_mapping",
+  "base_model_name_or_path",
+  "peft_type",
+  "peft_version",
+  "revision",
+  "inference_mode",
+  "init_lora_weights",
+  "loftq_config",
+  "eva_config",
+  "corda_config",
+  "lora_ga_config",
+  "qalora_group_size",
+  "megatron_core",
+  "runtime_config",
 ]);
 /** Ways to begin that take something out of the base's weights: what was trained is not on top of the original. */
 const CHANGED_BASE = /^(?:pissa(?:_niter_\d+)?|olora|corda|loftq|lora_ga)$/i;
