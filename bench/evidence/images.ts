@@ -6,16 +6,16 @@
  * `images` of docs/evidence.md. What is done stays in --work DIR: a script that was stopped goes on. With --page the section is
  * written anew from docs/evidence/images.json.
  */
+import * as v from "valibot";
 import { existsSync } from "node:fs";
 import { mkdir, readFile, rename, rm } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
-import * as v from "valibot";
 import { writeAll } from "../../fixtures/pretraining/pretrain.ts";
 import { vitFiles, writeUntrainedVit } from "../../fixtures/pretraining/untrained-vit.ts";
 import { nearestSize } from "../../src/adapters/budget.ts";
 import { isAdapterMethod, methodNamed } from "../../src/adapters/methods.ts";
-import type { ModuleShape } from "../../src/adapters/method/definition.ts";
+import type { ModuleShape } from "../../src/adapters/method/method.ts";
 import { RandloraError } from "../../src/files/errors.ts";
 import { cacheFolder } from "../../src/files/cache-folder.ts";
 import { replaceSynced } from "../../src/files/whole-file.ts";
@@ -24,7 +24,7 @@ import { COPY_BYTES, SafetensorsWriter } from "../../src/files/safetensors/write
 import { ALIKE, PLANE } from "./analyses.ts";
 import { begun } from "./begun.ts";
 import { writeImages } from "./images-data.ts";
-import { imagesPage, imagesImage } from "./images-page.ts";
+import { imagesImage, imagesPage } from "./images-page.ts";
 import { FINETUNED, IMAGES_RECORD, type ImagesRecord } from "./images-record.ts";
 import { EVIDENCE_FOLDER, writeSection } from "./section.ts";
 import { Stages } from "./stages.ts";

@@ -1,10 +1,10 @@
 import type { Device } from "../../src/compute/device/device.ts";
-import { openBase } from "../../src/adapters/base/open-base.ts";
+import { openBase } from "../../src/adapters/base/named-base.ts";
 import type { BasisMatrix } from "../../src/compute/device/matrix-storage.ts";
 import { TrainingBases } from "../../src/adapters/delta/scaled-bases/training-bases.ts";
 import type { GeneratorName, Sparsity } from "../../src/compute/random/names.ts";
 import { resolveRandlora } from "../../src/adapters/randlora/config.ts";
-import { openNewRandlora } from "../../src/adapters/randlora/train.ts";
+import { openNewRandlora } from "../../src/adapters/randlora/method.ts";
 import { findTargets } from "../../src/adapters/base/target-modules.ts";
 import { settingsOf } from "./trainee.ts";
 

@@ -28,10 +28,10 @@ export const ADAPTERS: MutationsByFile = {
       "verification ignores --scale",
     ],
   ],
-  "src/adapters/delta/magnitude/norms.ts": [
+  "src/adapters/delta/magnitude/trainable.ts": [
     ["[weight, held.tensor]", "[weight, undefined]", "DoRA's norms are those of the weights without ΔW"],
   ],
-  "src/adapters/delta/scaled-bases/scaled-rows.ts": [
+  "src/adapters/delta/scaled-bases/few-rows.ts": [
     ["recordZero(run, inner);", "", "sums begin with what was in memory before"],
   ],
   "src/adapters/delta/through-weights/adapted-linear.ts": [
@@ -74,7 +74,7 @@ export const ADAPTERS: MutationsByFile = {
       "LoRA's rank is written over RandLoRA's",
     ],
   ],
-  "src/adapters/kradapter/formula.ts": [
+  "src/adapters/kradapter/method.ts": [
     ["b: Math.ceil(long / a) };", "b: Math.floor(long / a) };", "the last rows of a Khatri-Rao product have no factor"],
   ],
   "src/adapters/lora/config.ts": [
@@ -87,19 +87,15 @@ export const ADAPTERS: MutationsByFile = {
   "src/adapters/merge/finite.ts": [
     ["Math.abs(value) >= limit", "Math.abs(value) > limit", "a weight that rounds to infinity is not counted"],
   ],
-  "src/adapters/merge/combine/keep.ts": [
-    ["< limit ? 1 / density : 0", "< limit ? 1 : 0", "DARE does not rescale what it keeps"],
-  ],
   "src/adapters/merge/combine/threshold.ts": [
+    ["< limit ? 1 / density : 0", "< limit ? 1 : 0", "DARE does not rescale what it keeps"],
     ["above + here >= rank", "above + here > rank", "off by one in how many elements TIES keeps"],
   ],
   "src/adapters/merge/in-memory/form-delta.ts": [
     ["if (data.every(Number.isFinite)) return", "if (data.length > 0) return", "missing check: a ΔW with NaN is used"],
   ],
-  "src/adapters/merge/ordered.ts": [
-    ["this.#bytes -= first.bytes;", "", "bytes of finished steps are never given back"],
-  ],
   "src/adapters/merge/tensor-stream.ts": [
+    ["this.#bytes -= first.bytes;", "", "bytes of finished steps are never given back"],
     [
       "await Promise.allSettled(stream.#uploads);",
       "",

@@ -1,8 +1,8 @@
-import { describe, expect, test } from "bun:test";
 import * as fc from "fast-check";
+import { describe, expect, test } from "bun:test";
 import { nearestSize } from "./budget.ts";
 import { isAdapterMethod, METHODS } from "./methods.ts";
-import type { Capacity, ModuleShape } from "./method/definition.ts";
+import type { Capacity, ModuleShape } from "./method/method.ts";
 
 const MODULES: readonly ModuleShape[] = [
   { out: 40, in: 24 },

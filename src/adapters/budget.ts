@@ -1,4 +1,4 @@
-import type { Capacity, ModuleShape } from "./method/definition.ts";
+import type { Capacity, ModuleShape } from "./method/method.ts";
 
 /** A method at the size that is nearest to a budget. */
 export interface NearestSize {

@@ -3,7 +3,7 @@
  * nothing printed.
  */
 import { RandloraError } from "../files/errors.ts";
-import type { MergeReport } from "../adapters/merge/to-files/merge-report.ts";
+import type { MergeReport } from "../adapters/merge/to-files/types.ts";
 import { MERGE_OPTIONS } from "../adapters/merge/to-files/options.ts";
 import type { TrainReport } from "../train/report/train-report.ts";
 import { FINETUNE_OPTIONS } from "../train/settings/options.ts";

@@ -4,8 +4,7 @@ import { oneLine, quote } from "../../files/failure.ts";
 import { isPacked, UNQUANTIZED } from "../../models/decoder/config-file.ts";
 import { type BaseModel, isConv1d, modelTypeOf } from "./base.ts";
 import { type BaseWeight, findWeight, type PathShift } from "./module-paths.ts";
-import { defaultTargets } from "./default-targets.ts";
-import { targetMatcher, type TargetRules } from "./targets.ts";
+import { defaultTargets, targetMatcher, type TargetRules } from "./targets.ts";
 import type { Adapter } from "../files/adapter.ts";
 
 /** One adapted weight: ΔW is (out, in), or (in, out) where `conv1d`. */

@@ -4,7 +4,7 @@ import { readJson } from "../../files/read-whole.ts";
 import { plannedMatrices } from "../../models/decoder/weight-plan.ts";
 import { writeArchitecture } from "../../models/testing/architectures.ts";
 import { writeModel } from "../../models/testing/models.ts";
-import { openBase } from "./open-base.ts";
+import { openBase } from "./named-base.ts";
 import { findTargets } from "./target-modules.ts";
 
 test("what a file has of keys that a layer takes from another one is no module", async () => {

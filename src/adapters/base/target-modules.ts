@@ -4,8 +4,7 @@ import { type ExpertParameter, expertParameters, factorPrefixes } from "./expert
 import { isOutputEmbedding, lastSegment } from "./embeddings.ts";
 import { layerOf } from "./layers.ts";
 import { modulePath, targetName } from "./spelling.ts";
-import { defaultTargets } from "./default-targets.ts";
-import { targetMatcher, type TargetRules } from "./targets.ts";
+import { defaultTargets, targetMatcher, type TargetRules } from "./targets.ts";
 import { RandloraError } from "../../files/errors.ts";
 import { isKernelDtype } from "../../compute/device/dtype.ts";
 import { targetsOf } from "../../models/decoder/architectures/index.ts";

@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
 import type { Adapter } from "../files/adapter.ts";
-import { unadaptedModules } from "./unadapted.ts";
+import { unadaptedModules } from "../frozen/origin.ts";
 
 test("an adapter with a head for CLIP's images lacks none of its texts' modules, which transformers' class has not", () => {
   const modules = ["vision_model.encoder.layers.0.self_attn.q_proj", "text_model.encoder.layers.0.self_attn.q_proj"];

@@ -1,8 +1,7 @@
 import type { Device } from "../../compute/device/device.ts";
 import { ownedBy } from "../../compute/device/owned.ts";
 import type { Staging } from "../../compute/device/staging.ts";
-import type { DeltaSource, LayerDelta, SampledWeight, StoredWeight } from "../method/plan.ts";
-import type { DeltaSample } from "../method/sample.ts";
+import type { DeltaSample, DeltaSource, LayerDelta, SampledWeight, StoredWeight } from "../method/plan.ts";
 
 /** ΔW of an adapter's layers, whatever the method. `L`: what is known of a layer, `S`: what layers share on a device. */
 export interface DeltaMap<L, S> {

@@ -1,5 +1,21 @@
-import type { Dtype } from "../../files/safetensors/dtype.ts";
 import type { JsonObject } from "../../files/lossless-json.ts";
+import type { Dtype } from "../../files/safetensors/dtype.ts";
+
+/** What an adapter file will hold, whatever its format. An open {@link Adapter} has all of it but the order. */
+export interface AdapterContent {
+  /** PEFT's configuration, with the keys in the order in which they are written. */
+  readonly config: JsonObject;
+  readonly bases: JsonObject | undefined;
+  /** In the order in which they are written; named as in {@link Adapter.tensors}. */
+  readonly tensors: readonly AdapterTensor[];
+  readonly metadata: ReadonlyMap<string, string>;
+}
+
+/** All that an open adapter holds. */
+export function contentOf(adapter: Adapter): AdapterContent {
+  const { config, bases, tensors, metadata } = adapter;
+  return { config, bases, tensors: [...tensors.values()], metadata };
+}
 
 /** The keys of a configuration with numbers of JavaScript; integers that a double cannot hold are bigints. */
 export type PlainConfig = Readonly<Record<string, unknown>>;

@@ -1,10 +1,9 @@
 import { type FileHandle, open } from "node:fs/promises";
 import { RandloraError } from "../../files/errors.ts";
 import { naming, oneLine, quote } from "../../files/failure.ts";
-import type { AdapterContent } from "../files/content.ts";
+import type { AdapterContent, AdapterTensor } from "../files/adapter.ts";
 import { JSON_DTYPES, JSON_FORMAT, JSON_VERSION, OWN_KEYS } from "./json.ts";
 import { stringifyLossless } from "../../files/lossless-json.ts";
-import type { AdapterTensor } from "../files/adapter.ts";
 
 // A multiple of 3, so that pieces of base64 join without padding between them.
 const PIECE = 3 << 20;

@@ -17,7 +17,7 @@ import { adaptedMethod } from "../delta/through-weights/adapted-method.ts";
 import type { AdaptedModule } from "../delta/through-weights/held.ts";
 import { fitAdapter, type TrainedTensors, unusedGenerator } from "../method/fit.ts";
 import { convertAsIs } from "../frozen/convert.ts";
-import type { MethodDefinition } from "../method/method.ts";
+import type { MethodDefinition, ModuleShape, UsualSettings } from "../method/method.ts";
 import {
   matrixOf,
   newConfig,
@@ -28,7 +28,6 @@ import {
   untrainedTensors,
   writeTrained,
 } from "../method/train.ts";
-import type { ModuleShape, UsualSettings } from "../method/definition.ts";
 import { openExisting, targetSettings } from "../method/existing.ts";
 import type { Method, Placement, Trainable } from "../method/training.ts";
 import type { AdapterSettings } from "../method/settings.ts";

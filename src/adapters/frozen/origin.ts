@@ -1,12 +1,14 @@
-import type { GeneratorName } from "../../compute/random/names.ts";
+import type { SavedProjection } from "./drawing/saved.ts";
 import { Contradiction, RandloraError } from "../../files/errors.ts";
 import { oneLine, quote } from "../../files/failure.ts";
-import type { Adapter } from "../files/adapter.ts";
-import type { BaseModel } from "../base/base.ts";
-import type { PathShift } from "../base/module-paths.ts";
-import type { LayerSettings } from "../base/config-keys.ts";
+import { dtypeBytes } from "../../files/safetensors/dtype.ts";
+import type { Adapter, AdapterTensor } from "../files/adapter.ts";
+import { type BaseModel, isConv1d, linearModules, modelTypeOf } from "../base/base.ts";
+import { findWeight, type PathShift, unshiftPath } from "../base/module-paths.ts";
 import type { AdaptedLayer } from "../base/layers.ts";
-import { unadaptedModules, unadaptedNote } from "../base/unadapted.ts";
+import type { LayerSettings } from "../base/config-keys.ts";
+import { targetMatcher } from "../base/targets.ts";
+import type { GeneratorName } from "../../compute/random/names.ts";
 import { describe, sharedName } from "../files/shared-tensors.ts";
 import type { PlanOptions } from "../method/plan.ts";
 import type { Bases, BasesExtent } from "./drawing/bases.ts";
@@ -14,7 +16,84 @@ import { type StdCache, userStdCache } from "../files/std-cache.ts";
 import { takeSteps } from "./drawing/steps.ts";
 import { gridOfLayers } from "./grid.ts";
 import type { Drawn, FrozenKind, FrozenRecord, FrozenSettings, SavedTensors } from "./kind.ts";
-import { toProjection } from "./projection.ts";
+
+/** A saved base as a matrix that is read in portions of rows. Throws `RandloraError` "adapter" for an odd dtype. */
+export function toProjection(tensor: AdapterTensor, file: string): SavedProjection {
+  const { dtype, shape, name } = tensor;
+  if (dtype !== "F32" && dtype !== "F16" && dtype !== "BF16") {
+    const cause = `tensor ${quote(name)} is ${dtype}, not F32, F16 or BF16`;
+    throw new RandloraError("adapter", `${oneLine(file)}: ${cause}`, "save the adapter in f32");
+  }
+  const [rows = 0] = shape;
+  const cols = shape.slice(1).reduce((product, size) => product * size, 1);
+  const rowBytes = cols * dtypeBytes(dtype);
+  return {
+    name: `${oneLine(file)}: ${name}`,
+    dtype,
+    rows,
+    cols,
+    async read(row, count) {
+      const bytes = new Uint8Array(count * rowBytes);
+      await tensor.read(bytes, row * rowBytes);
+      return bytes;
+    },
+  };
+}
+
+/** A module that the targets match and the adapter has nothing of. */
+interface UnadaptedModule {
+  /** As the adapter would name it. */
+  readonly module: string;
+  readonly out: number;
+  readonly in: number;
+}
+
+/** Modules of the base that the targets match and the adapter does not hold: PEFT draws bases that are large enough for them, too. */
+export function unadaptedModules(
+  adapter: Adapter,
+  { targets, fanInFanOut, modulesToSave }: LayerSettings,
+  layers: readonly Pick<AdaptedLayer, "module">[],
+  base: BaseModel,
+  shift: PathShift,
+): UnadaptedModule[] {
+  const matches = targetMatcher(targets, modelTypeOf(base));
+  const adapted = new Set(layers.map(({ module }) => module));
+  return linearModules(base)
+    .filter((module) => isInClass(module, modulesToSave, base))
+    .map((module) => unshiftPath(module, shift))
+    .filter((module) => !adapted.has(module) && matches(module))
+    .map((module) => {
+      const [first = 0, second = 0] = findWeight(module, shift, base, adapter.path).shape;
+      return isConv1d(module, base, fanInFanOut)
+        ? { module, out: second, in: first }
+        : { module, out: first, in: second };
+    });
+}
+
+/** transformers' class of CLIP with a head, which is then saved whole, has no encoder of texts. */
+function isInClass(module: string, modulesToSave: readonly string[], base: BaseModel): boolean {
+  return modelTypeOf(base) !== "clip" || !modulesToSave.includes("classifier") || module.startsWith("vision_model.");
+}
+
+/**
+ * What to say of them: PEFT saves every module that its targets match, so a file that holds fewer was probably trained on
+ * another model.
+ * @param larger whether the bases are drawn larger because of them
+ */
+function unadaptedNote(
+  adapter: Adapter,
+  base: BaseModel,
+  held: number,
+  unadapted: readonly UnadaptedModule[],
+  larger: boolean,
+): string[] {
+  const [first] = unadapted;
+  if (first === undefined) return [];
+  const counts = `target_modules match ${held + unadapted.length} modules of ${oneLine(base.path)}`;
+  const drawn = larger ? "; the bases are drawn large enough for all" : "";
+  const note = `${counts}, the adapter holds ${held} (not ${quote(first.module)}): was it trained on this model?`;
+  return [`${oneLine(adapter.path)}: ${note}${drawn}`];
+}
 
 /** Where the random matrices of an adapter come from. */
 export type FrozenOrigin<Z, R> =
@@ -25,14 +104,14 @@ export type FrozenOrigin<Z, R> =
 export type BasesFrom = FrozenOrigin<unknown, unknown>["kind"];
 
 /** The decision, with what the user should know about it. */
-export interface FrozenChoice<Z, R> {
+interface FrozenChoice<Z, R> {
   readonly bases: FrozenOrigin<Z, R>;
   readonly record: R | undefined;
   readonly notes: readonly string[];
 }
 
 /** What decides. */
-export interface FrozenQuestion<C> {
+interface FrozenQuestion<C> {
   readonly adapter: Adapter;
   readonly config: C & LayerSettings;
   readonly base: BaseModel;

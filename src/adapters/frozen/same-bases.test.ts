@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
 import type { BasisMatrix, BasisStorage } from "../../compute/device/matrix-storage.ts";
-import { identityOf } from "./same-bases.ts";
+import { identityOf } from "../delta/scaled-bases/training-bases.ts";
 
 const matrix = (storage: BasisStorage): BasisMatrix => ({ rows: 2, cols: 2, stride: 8, storage });
 const bf16 = (value: number) => matrix({ kind: "bf16", data: new Uint16Array(16).fill(value) });

@@ -1,11 +1,9 @@
 import type { FloatGrid, GeneratorName } from "../../compute/random/names.ts";
 import type { JsonObject } from "../../files/lossless-json.ts";
-import type { Adapter } from "../files/adapter.ts";
+import type { Adapter, AdapterContent } from "../files/adapter.ts";
 import type { AdaptedLayer } from "../base/layers.ts";
 import type { Targets } from "../base/target-modules.ts";
 import type { MethodChoices } from "../method/training.ts";
-import type { AdapterContent } from "../files/content.ts";
-import { once } from "../files/once.ts";
 import type { Bases, BasesExtent } from "./drawing/bases.ts";
 import { userStdCache } from "../files/std-cache.ts";
 import { takeSteps } from "./drawing/steps.ts";
@@ -13,6 +11,12 @@ import { gridOfHeld, gridOfWeights } from "./grid.ts";
 import type { FrozenKind, FrozenRecord, FrozenSettings, SavedTensors } from "./kind.ts";
 import { type BasesFrom, type FrozenOrigin, loadFrozen } from "./origin.ts";
 import { drawTensors, originAs } from "./tensors.ts";
+
+/** A function that makes its value when it is first asked for, and keeps it. */
+export function once<T>(make: () => T): () => T {
+  let made: { readonly value: T } | undefined;
+  return () => (made ??= { value: make() }).value;
+}
 
 /** The random matrices of an adapter that is trained. */
 export interface FrozenInTraining {
@@ -27,7 +31,7 @@ export interface FrozenInTraining {
 }
 
 /** What is known of them before. */
-export interface FrozenToOpen<C, Z, R> {
+interface FrozenToOpen<C, Z, R> {
   readonly adapter: Adapter;
   readonly config: C;
   readonly bases: FrozenOrigin<Z, R>;

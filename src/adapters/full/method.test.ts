@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
 import { plannedLinear, plannedVector } from "../../models/tensor-plan.ts";
-import type { OpenInput } from "../method/definition.ts";
+import type { OpenInput } from "../method/method.ts";
 import { full } from "./method.ts";
 
 test("every matrix is a parameter of as many numbers as it has", async () => {

@@ -9,7 +9,7 @@ import { UNREAD } from "../testing/weights.ts";
 import { convert, drawnPair, everything } from "../testing/convert.ts";
 import { loraTensors, type TestLora, writeLora } from "../testing/lora.ts";
 import { settingsAsIs } from "../method/existing.ts";
-import { hybridTraining, resolveHybrid } from "./train.ts";
+import { hybridTraining, resolveHybrid } from "./method.ts";
 
 const Q = "model.layers.0.q";
 const UP = "model.layers.0.up";

@@ -1,6 +1,115 @@
+import { recordZero } from "../../compute/tensor/fill.ts";
+import { recordStridedSums, type Steps } from "../../compute/tensor/strided-sums.ts";
+import { sliceRows, type Tensor } from "../../compute/tensor/tensor.ts";
+import { itemAt } from "../../files/item-at.ts";
+import type { DeltaRows, Formula } from "../formula/formula.ts";
+import type { ModuleShape } from "../method/method.ts";
 import { kaimingUniform } from "../../compute/random/kaiming.ts";
 import { type FormulaMethod, formulaMethod } from "../formula/method.ts";
-import { khatriRao, khatriRaoShape } from "./formula.ts";
+
+/** The sizes of U (a, short) and V (b, short): the longer side of W has at most a · b elements. */
+interface KhatriRaoShape {
+  /** The products are the rows of ΔW; else, where W has more columns than rows, its columns. */
+  readonly inRows: boolean;
+  readonly long: number;
+  readonly short: number;
+  readonly a: number;
+  readonly b: number;
+}
+
+/** Of more than √long rows U would have some that ΔW does not use. */
+export function khatriRaoShape({ out, in: input }: ModuleShape, rank: number): KhatriRaoShape {
+  const inRows = out >= input;
+  const [long, short] = inRows ? [out, input] : [input, out];
+  const a = Math.min(rank, Math.floor(Math.sqrt(long)));
+  return { inRows, long, short, a, b: Math.ceil(long / a) };
+}
+
+/** Products p = i · b + k of rows i … i + n − 1 of U and k … k + m − 1 of V. */
+interface Products {
+  readonly i: number;
+  readonly n: number;
+  readonly k: number;
+  readonly m: number;
+}
+
+/**
+ * ΔW[i·b + k, j] = U[i, j] · V[k, j] (Albert et al., arXiv:2508.00230), the Khatri–Rao product of U and V as far as W has
+ * rows for it; of a W with more columns than rows the transpose of that.
+ */
+function khatriRao(module: ModuleShape, rank: number): Formula<"u" | "v"> {
+  const { inRows, short, b } = khatriRaoShape(module, rank);
+  /** The products in some rows of ΔW, and which columns of U and V these have. */
+  const partOf = ({ first, rows }: DeltaRows) => {
+    const [count, cols] = rows.shape;
+    return inRows ? { p: first, end: first + count, j: 0 } : { p: 0, end: cols, j: first };
+  };
+  /** From one j to the next along a row or a column of y, and along its other side by `other`. */
+  const steps = (j: number, other: number): Omit<Steps, "term"> =>
+    inRows ? { row: other, col: j } : { row: j, col: other };
+  return {
+    at(of, row, col) {
+      const [p, j] = inRows ? [row, col] : [col, row];
+      return itemAt(of.u, Math.floor(p / b) * short + j) * itemAt(of.v, (p % b) * short + j);
+    },
+    form(run, { u, v }, scale, part, accumulate) {
+      const { p, end, j } = partOf(part);
+      // Columns begin anywhere: what is assigned to some would clear the padding of their last vector, too.
+      if (!inRows && !accumulate) recordZero(run, part.rows);
+      for (const { i, n, k, m } of productsOf(p, end, b)) {
+        for (let row = i; row < i + n; row++) {
+          const at = row * b + k - p;
+          const y = inRows ? sliceRows(part.rows, at, m) : columns(part.rows, at, m);
+          const x = { of: from(v, k, j), steps: { ...steps(1, v.pitch), term: 0 } };
+          const w = { of: from(u, row, j), steps: { ...steps(1, 0), term: 0 } };
+          recordStridedSums(run, { x, w, y, terms: 1, scale, accumulate: accumulate || !inRows });
+        }
+      }
+    },
+    fold(run, { u, v }, scale, { first, rows: g }, gradients) {
+      const { p, end, j } = partOf({ first, rows: g });
+      const [product, along] = inRows ? [g.pitch, 1] : [1, g.pitch];
+      const count = inRows ? g.shape[1] : g.shape[0];
+      for (const { i, n, k, m } of productsOf(p, end, b)) {
+        const of = { ...g, offset: g.offset + (i * b + k - p) * product };
+        const added = (y: Tensor, w: Tensor, row: number, term: number, terms: number) =>
+          recordStridedSums(run, {
+            x: { of, steps: { row, col: along, term } },
+            w: { of: w, steps: { row: 0, col: 1, term: w.pitch } },
+            y,
+            terms,
+            scale,
+            accumulate: true,
+          });
+        added(columns(sliceRows(gradients.u, i, n), j, count), from(v, k, j), b * product, product, m);
+        added(columns(sliceRows(gradients.v, k, m), j, count), from(u, i, j), product, b * product, n);
+      }
+    },
+  };
+}
+
+/** Products `first` … `end` − 1: what is left of a row of U, whole rows, and what begins one. */
+export function productsOf(first: number, end: number, b: number): Products[] {
+  const found: Products[] = [];
+  for (let p = first; p < end;) {
+    const [i, k] = [Math.floor(p / b), p % b];
+    const whole = k === 0 ? Math.floor((end - p) / b) : 0;
+    const part = whole > 0 ? { i, n: whole, k, m: b } : { i, n: 1, k, m: Math.min(b - k, end - p) };
+    found.push(part);
+    p += part.n * part.m;
+  }
+  return found;
+}
+
+/** A matrix from an element on. */
+function from(tensor: Tensor, row: number, col: number): Tensor {
+  return { ...tensor, offset: tensor.offset + row * tensor.pitch + col };
+}
+
+/** Columns that begin at any element. */
+function columns(tensor: Tensor, first: number, count: number): Tensor {
+  return { ...tensor, shape: [tensor.shape[0], count], offset: tensor.offset + first };
+}
 
 /** The spread of V, kaiming_uniform_(a = 5), beside that of a = √5. */
 const SPREAD = Math.sqrt(6 / 26);

@@ -1,4 +1,7 @@
 import * as v from "valibot";
+import { RandloraError } from "../../files/errors.ts";
+import { oneLine } from "../../files/failure.ts";
+import type { TrainedTensors } from "../method/fit.ts";
 import { type JsonObject, keysInOrder } from "../../files/lossless-json.ts";
 import { PythonRegex } from "../../data/text/regex/python/regex.ts";
 import {
@@ -14,10 +17,18 @@ import {
   textList,
 } from "../base/config-keys.ts";
 import { isTargetParameter } from "../base/experts.ts";
-import { RandloraError } from "../../files/errors.ts";
-import { oneLine } from "../../files/failure.ts";
 import type { WrittenSettings } from "../files/adapter.ts";
 import { refuseVariants } from "./refusals.ts";
+
+/** What LoRA trains of a module: A and B; of the matrices of all experts of a layer both together. */
+export const LORA_TENSORS: TrainedTensors<LoraConfig, "a" | "b"> = {
+  names: { a: "lora_A.weight", b: "lora_B.weight" },
+  shapes(config, { module, out, in: input, experts = 1 }) {
+    const { rank } = rankAndScale(config, module);
+    return { a: [rank * experts, input], b: [out, rank * experts] };
+  },
+  meaning: "A is (r, in) and B (out, r), with r of each expert; rank_pattern names exceptions",
+};
 
 /** PEFT's LoraConfig, understood. Defaults are PEFT's. */
 export interface LoraConfig extends LayerSettings {

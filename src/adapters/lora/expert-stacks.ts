@@ -6,7 +6,7 @@ import { itemAt } from "../../files/item-at.ts";
 import type { Adapter, AdapterTensor } from "../files/adapter.ts";
 import type { BaseModel } from "../base/base.ts";
 import { type ExpertGroup, groupExperts } from "../base/experts.ts";
-import type { ExpertAddend } from "../delta/low-rank/experts.ts";
+import type { ExpertAddend } from "../delta/low-rank/linears.ts";
 import { memoryTensor } from "../files/tensors.ts";
 import { readAllValues } from "../files/values.ts";
 import type { ParameterPlan, Parameters } from "../method/parameters.ts";

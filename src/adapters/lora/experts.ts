@@ -8,8 +8,7 @@ import type { AdaptedLayer } from "../base/layers.ts";
 import type { FactorRows, LowRankLayer } from "../delta/low-rank/product.ts";
 import { readAllValues, readValues } from "../files/values.ts";
 import { requireShapes } from "../method/fit.ts";
-import { type LoraConfig, rankAndScale } from "./config.ts";
-import { LORA_TENSORS } from "./tensors.ts";
+import { LORA_TENSORS, type LoraConfig, rankAndScale } from "./config.ts";
 
 /**
  * What an adapter has of the matrices of all experts of a layer (peft/tuners/lora/layer.py, ParamWrapper): ΔW of expert e, (out, in),

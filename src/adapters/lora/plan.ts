@@ -7,9 +7,8 @@ import { lowRankDeltas, type LowRankLayer, storedFactor } from "../delta/low-ran
 import { type MagnitudeName, moduleOfMagnitude } from "../delta/magnitude/vectors.ts";
 import { fitAdapter, type FittedLayer, requireShapes, trainedModules } from "../method/fit.ts";
 import type { AdapterPlan } from "../method/plan.ts";
-import { adaptsExperts, type LoraConfig, loraConfig, rankAndScale } from "./config.ts";
+import { adaptsExperts, LORA_TENSORS, type LoraConfig, loraConfig, rankAndScale } from "./config.ts";
 import { type ExpertFactors, expertLayers, findExpertFactors } from "./experts.ts";
-import { LORA_TENSORS } from "./tensors.ts";
 
 /** What DoRA adds to a module. */
 export const MAGNITUDE: MagnitudeName = "lora_magnitude_vector";

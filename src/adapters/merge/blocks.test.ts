@@ -1,7 +1,7 @@
-import { expect, test } from "bun:test";
 import fc from "fast-check";
+import { expect, test } from "bun:test";
 import { BLOCK_ROWS } from "../../compute/device/families/delta.ts";
-import { splitRows } from "./blocks.ts";
+import { splitRows } from "./stored-weight.ts";
 
 test("blocks cover every row once, start at whole tiles, and hold about 4 MB, or two tiles of long rows", () => {
   fc.assert(

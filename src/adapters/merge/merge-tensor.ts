@@ -4,14 +4,13 @@ import type { KernelDtype } from "../../compute/device/dtype.ts";
 import { dtypeBytes } from "../../files/safetensors/dtype.ts";
 import { convertBytes } from "./convert.ts";
 import { explainNotFinite } from "./finite.ts";
-import { splitRows, type RowRange } from "./blocks.ts";
+import { readDtype, readRows, type RowRange, splitRows } from "./stored-weight.ts";
 import type { TensorSource } from "./plan.ts";
 import type { WeightRows } from "../../compute/device/families/finish.ts";
 import { itemAt } from "../../files/item-at.ts";
 import { Run } from "../../compute/tensor/run.ts";
 import { type DeltaOnGpu, recordAsPeft, recordOnce } from "./record-deltas.ts";
 import { repitched } from "../../compute/tensor/repitch.ts";
-import { readDtype, readRows } from "./stored-weight.ts";
 
 /**
  * `--rounding`: the sum is rounded once, or after each adapter, as PEFT does: with ΔW rounded first where PEFT rounds it.

@@ -4,7 +4,7 @@ import type { GeneratorName } from "../../compute/random/names.ts";
 import type { ReadableTensor, TensorReader } from "../../files/safetensors/checkpoint.ts";
 import { dtypeBytes, type OutputDtype } from "../../files/safetensors/dtype.ts";
 import { shapeElements } from "../../files/safetensors/header.ts";
-import { type OpenBase, openBase } from "../base/open-base.ts";
+import { type OpenBase, openBase } from "../base/named-base.ts";
 import type { AdapterPlan } from "../method/plan.ts";
 import {
   type AdapterChoice,

@@ -1,6 +1,6 @@
-import { expect, test } from "bun:test";
 import fc from "fast-check";
-import { OrderedSteps } from "./ordered.ts";
+import { expect, test } from "bun:test";
+import { OrderedSteps } from "./tensor-stream.ts";
 
 const pause = (ticks: number): Promise<void> =>
   ticks === 0 ? Promise.resolve() : Promise.resolve().then(() => pause(ticks - 1));

@@ -6,9 +6,54 @@ import { copyTensor, plannedBytes } from "../../files/safetensors/writer.ts";
 import { convertTensor } from "./convert.ts";
 import { type LoadedAdapter, uploadDeltas } from "./loaded-adapter.ts";
 import { mergeBlock, type Rounding, weightBlocks, type WeightToMerge } from "./merge-tensor.ts";
-import { OrderedSteps } from "./ordered.ts";
 import type { OutputTensor } from "./plan.ts";
 import { matrixSizes, storedWeight } from "./stored-weight.ts";
+
+/**
+ * Work that is started ahead and finished in order. Each step is given the promise of the step before it, its *turn*:
+ * it may read and compute at once, and writes after its turn has come. The bytes in flight are bounded, where more than two
+ * steps are.
+ */
+export class OrderedSteps {
+  readonly #limit: number;
+  readonly #running: { readonly bytes: number; readonly done: Promise<void> }[] = [];
+  #bytes = 0;
+  #last: Promise<void> = Promise.resolve();
+
+  /** @param limit bytes that may be in flight; of larger steps there are two, or one could be read only after another was written */
+  constructor(limit: number) {
+    this.#limit = limit;
+  }
+
+  /**
+   * Starts a step as soon as there is room for `bytes`.
+   * @throws whatever an earlier step threw
+   */
+  async add(bytes: number, start: (turn: Promise<void>) => Promise<void>): Promise<void> {
+    while (this.#running.length > 1 && this.#bytes + bytes > this.#limit) await this.#finishFirst();
+    const done = start(this.#last);
+    done.catch(() => {}); // reported by whoever waits for it; until then it must not count as unhandled
+    this.#last = done;
+    this.#running.push({ bytes, done });
+    this.#bytes += bytes;
+  }
+
+  /** Waits for every step; throws what the first failing one threw, after the others have settled. */
+  async drain(): Promise<void> {
+    try {
+      while (this.#running.length > 0) await this.#finishFirst();
+    } finally {
+      await Promise.allSettled(this.#running.splice(0).map(({ done }) => done));
+    }
+  }
+
+  async #finishFirst(): Promise<void> {
+    const first = this.#running.shift();
+    if (first === undefined) return;
+    this.#bytes -= first.bytes;
+    await first.done;
+  }
+}
 
 /** From this size on a tensor that is copied is, where the file allows it, while others are computed behind it. */
 const BESIDE_BYTES = 8 * 2 ** 20;
@@ -49,7 +94,7 @@ export interface StreamOptions {
 }
 
 /** What tensors are made of. */
-export interface StreamSource {
+interface StreamSource {
   readonly gpu: Device;
   readonly checkpoint: Checkpoint;
   readonly adapters: readonly LoadedAdapter[];

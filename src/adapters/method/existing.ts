@@ -6,7 +6,7 @@ import type { GeneratorName } from "../../compute/random/names.ts";
 import type { Adapter } from "../files/adapter.ts";
 import { readAllValues } from "../files/values.ts";
 import type { FittedLayer } from "./fit.ts";
-import type { AdapterTraining } from "./definition.ts";
+import type { AdapterTraining } from "./method.ts";
 import type { AdapterSettings } from "./settings.ts";
 
 /** The settings for what an adapter's configuration says of its targets. */

@@ -7,10 +7,15 @@ import type { Staging } from "../../compute/device/staging.ts";
 import type { KernelDtype } from "../../compute/device/dtype.ts";
 import type { FloatGrid, GeneratorName } from "../../compute/random/names.ts";
 import type { DeltaBlock } from "../../compute/device/families/delta.ts";
-import type { DeltaSample } from "./sample.ts";
 import type { AdaptedLayer } from "../base/layers.ts";
 import type { Replacement } from "../base/replacements.ts";
 import type { Adapter } from "../files/adapter.ts";
+
+/** Rows and columns of ΔW, for a look at some of its elements. */
+export interface DeltaSample {
+  readonly rows: readonly number[];
+  readonly cols: readonly number[];
+}
 
 /** What a user says of the adapters to be applied. */
 export interface PlanOptions {

@@ -1,8 +1,7 @@
 import type { JsonObject } from "../../files/lossless-json.ts";
 import type { Shape } from "../../compute/tensor/tensor.ts";
-import type { AdapterContent } from "../files/content.ts";
+import type { Adapter, AdapterContent } from "../files/adapter.ts";
 import { memoryTensor } from "../files/tensors.ts";
-import type { Adapter } from "../files/adapter.ts";
 import type { Method, Trainable } from "./training.ts";
 import type { Parameters } from "./parameters.ts";
 

@@ -1,10 +1,9 @@
 import { type JsonObject, toPlainObject } from "../../files/lossless-json.ts";
 import { itemAt } from "../../files/item-at.ts";
 import { shapeElements } from "../../files/safetensors/header.ts";
-import type { Adapter, AdapterTensor } from "../files/adapter.ts";
+import type { Adapter, AdapterContent, AdapterTensor } from "../files/adapter.ts";
 import type { AdaptedLayer } from "../base/layers.ts";
 import type { TargetModule, Targets } from "../base/target-modules.ts";
-import type { AdapterContent } from "../files/content.ts";
 import { computedTensor, memoryTensor } from "../files/tensors.ts";
 import { readValues } from "../files/values.ts";
 import type { FittedLayer, TrainedTensors } from "./fit.ts";

@@ -4,7 +4,7 @@ import type { JointAdapter, Linears } from "../../models/blocks/linears.ts";
 import type { Quantized } from "../../models/placed-weights.ts";
 import type { Run } from "../../compute/tensor/run.ts";
 import type { Tensor } from "../../compute/tensor/tensor.ts";
-import type { AdapterContent } from "../files/content.ts";
+import type { AdapterContent } from "../files/adapter.ts";
 import type { ParameterPlan, Parameters } from "./parameters.ts";
 
 /** What a method chose for itself and must choose again when a run is resumed, so that the same bits come out. */

@@ -8,7 +8,7 @@ import { philoxElement, philoxStream } from "../../compute/random/philox.ts";
 import { DERIVED_MODULES, derivedErrors, type DerivedTrial, type FactorsOf } from "../testing/derived.ts";
 import { baseOf } from "../testing/adapters.ts";
 import { planNola } from "./plan.ts";
-import { newNola, trainableNola } from "./train.ts";
+import { newNola, trainableNola } from "./method.ts";
 
 let gpu: Device;
 beforeAll(async () => {

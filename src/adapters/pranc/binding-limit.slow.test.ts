@@ -11,7 +11,7 @@ import { bf16ToF32, f32ToBf16 } from "../../files/safetensors/numbers.ts";
 import { TrainedWeights } from "../delta/through-weights/trained.ts";
 import { error, numbers, placed, taken } from "../testing/bases.ts";
 import { theta } from "../testing/theta.ts";
-import { thetaModule } from "./train.ts";
+import { thetaModule } from "./method.ts";
 
 let gpu: Device;
 beforeAll(async () => {

@@ -1,10 +1,20 @@
+import * as v from "valibot";
+import {
+  dropoutShare,
+  finiteNumber,
+  LAYER_KEYS,
+  layerSettings,
+  type LayerSettings,
+  parseSettings,
+  positiveInteger,
+} from "../base/config-keys.ts";
+import type { Adapter, AdapterTensor, WrittenSettings } from "../files/adapter.ts";
 import { uploaded } from "../../compute/device/transfer.ts";
 import { philoxKey } from "../../compute/random/philox.ts";
 import { tensorIn } from "../../compute/tensor/tensor.ts";
 import { RandloraError } from "../../files/errors.ts";
 import { oneLine, quote } from "../../files/failure.ts";
 import { itemAt } from "../../files/item-at.ts";
-import type { Adapter, AdapterTensor } from "../files/adapter.ts";
 import type { BaseModel } from "../base/base.ts";
 import type { AdaptedLayer } from "../base/layers.ts";
 import { deltaSource } from "../delta/on-device.ts";
@@ -12,7 +22,6 @@ import { readValues, requireFloats } from "../files/values.ts";
 import { type Fit, fitAdapter, type TrainedTensors } from "../method/fit.ts";
 import { requireSameGenerator } from "../frozen/origin.ts";
 import type { AdapterPlan, DeltaSource, PlanOptions } from "../method/plan.ts";
-import { type PrancConfig, prancConfig } from "./config.ts";
 import {
   PRANC_GENERATOR,
   type PrancRecord,
@@ -22,6 +31,34 @@ import {
   thetaReference,
   thetaScale,
 } from "./stream.ts";
+
+/** A PRANC adapter's settings, understood. PEFT has no such method: the keys are ours, those of layers PEFT's. */
+interface PrancConfig extends LayerSettings {
+  /** K. */
+  readonly bases: number;
+  /** ΔW = alpha/√K · Σ_i α_i θ_i. */
+  readonly alpha: number;
+}
+
+/** More are never of use, and no GPU takes the workgroups for them. */
+export const MOST_BASES = 2 ** 20;
+
+const SCHEMA = v.object({
+  num_bases: v.pipe(positiveInteger, v.maxValue(MOST_BASES, `it must be at most ${MOST_BASES}`)),
+  pranc_alpha: v.optional(finiteNumber, 1),
+  pranc_dropout: dropoutShare,
+  ...LAYER_KEYS,
+});
+
+/** Reads the settings. Throws `RandloraError` "format" for a value that makes no sense. */
+export function prancConfig({ settings, configFile: file }: WrittenSettings): PrancConfig {
+  const read = parseSettings(SCHEMA, settings, file);
+  return {
+    bases: read.num_bases,
+    alpha: read.pranc_alpha,
+    ...layerSettings(read, file),
+  };
+}
 
 /** The one trained tensor: α (K), which all layers share. */
 export const COEFFICIENTS = "pranc_coefficients";

@@ -9,7 +9,7 @@ import { itemAt } from "../../files/item-at.ts";
 import { fromBigInt, type JsonObject, toPlain } from "../../files/lossless-json.ts";
 import type { Adapter } from "../files/adapter.ts";
 import { parseSettings, prngKey } from "../base/config-keys.ts";
-import type { DeltaSample } from "../method/sample.ts";
+import type { DeltaSample } from "../method/plan.ts";
 import { drawnDimension, sha256 } from "../frozen/record-keys.ts";
 
 /*

@@ -15,7 +15,7 @@ import { error, numbers, placed, taken } from "../testing/bases.ts";
 import { thetaProducts, thetaSum } from "../testing/theta.ts";
 import { type Batch, frozen, IN, maskOf, newBatch, OUT, ROWS, sent, TOKENS } from "../testing/trained-bilinear.ts";
 import { thetaOffsets } from "./stream.ts";
-import { thetaModule } from "./train.ts";
+import { thetaModule } from "./method.ts";
 
 let gpu: Device;
 beforeAll(async () => {

@@ -16,7 +16,7 @@ import {
   prngKey,
   text,
 } from "../base/config-keys.ts";
-import { BASES_SETTINGS } from "../method/bases-settings.ts";
+import { BASES_SETTINGS } from "../method/settings.ts";
 
 /** PEFT's RandLoraConfig, understood. Defaults are PEFT's. */
 export interface RandloraConfig extends LayerSettings {

@@ -3,7 +3,7 @@ import { settingsFor } from "../../train/testing/runs.ts";
 import type { Targets } from "../base/target-modules.ts";
 import { resolveRandlora } from "./config.ts";
 import { randloraShape } from "./plan.ts";
-import { initialGamma, openNewRandlora } from "./train.ts";
+import { initialGamma, openNewRandlora } from "./method.ts";
 
 const asked = { data: "none.jsonl", sparsity: "sparse", rank: 4, projections: false } as const;
 

@@ -1,14 +1,12 @@
 import type { JsonObject } from "../../files/lossless-json.ts";
-import type { Adapter, AdapterTensor } from "../files/adapter.ts";
+import type { Adapter, AdapterContent, AdapterTensor } from "../files/adapter.ts";
 import { RandloraError } from "../../files/errors.ts";
 import { oneLine, quote } from "../../files/failure.ts";
 import { isEmbedding, isOutputEmbedding } from "../base/embeddings.ts";
 import type { AdaptedLayer } from "../base/layers.ts";
-import type { AdapterContent } from "../files/content.ts";
 import { memoryTensor } from "../files/tensors.ts";
 import { takeSteps } from "../frozen/drawing/steps.ts";
-import { patternPath, plainLoraKeys } from "../lora/config.ts";
-import { LORA_TENSORS } from "../lora/tensors.ts";
+import { LORA_TENSORS, patternPath, plainLoraKeys } from "../lora/config.ts";
 import type { OpenDeltas } from "../merge/in-memory/deltas.ts";
 import { newConfig } from "../method/train.ts";
 import { type BestFactors, bestFactorSteps, bestFactorsWork, type Kept } from "./best-factors.ts";

@@ -5,7 +5,7 @@ import { sliceRows } from "../../compute/tensor/tensor.ts";
 import { itemAt } from "../../files/item-at.ts";
 import type { Formula } from "../formula/formula.ts";
 import { type FormulaMethod, formulaMethod } from "../formula/method.ts";
-import type { ModuleShape } from "../method/definition.ts";
+import type { ModuleShape } from "../method/method.ts";
 
 /** ΔW = α/r · B·A, LoRA's, by its definition. */
 export const TEMPLATE: FormulaMethod<"a" | "b"> = {

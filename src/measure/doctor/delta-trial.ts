@@ -2,15 +2,13 @@ import type { Device } from "../../compute/device/device.ts";
 import { itemAt } from "../../files/item-at.ts";
 import { Run } from "../../compute/tensor/run.ts";
 import { read } from "../../compute/device/transfer.ts";
-import type { DeltaStorage } from "../../compute/device/families/delta.ts";
+import { type DeltaBlock, type DeltaStorage, padded4 } from "../../compute/device/families/delta.ts";
 import type { Staging } from "../../compute/device/staging.ts";
 import type { FloatGrid, GeneratorName, Sparsity } from "../../compute/random/names.ts";
 import { philoxFill, philoxStream } from "../../compute/random/philox.ts";
-import { basesCount, drawBases, type Bases } from "../../adapters/frozen/drawing/draw.ts";
+import { type Bases, basesCount, drawBases } from "../../adapters/frozen/drawing/draw.ts";
 import { bilinearShape } from "../../adapters/delta/scaled-bases/shape.ts";
-import { deltaReference, type DeltaLayer } from "../../adapters/delta/scaled-bases/delta-reference.ts";
-import type { DeltaBlock } from "../../compute/device/families/delta.ts";
-import { padded4 } from "../../compute/device/families/delta.ts";
+import { type DeltaLayer, deltaReference } from "../../adapters/delta/scaled-bases/deltas.ts";
 import { DeltaBases, type DeltaLayerOnGpu } from "../../adapters/delta/scaled-bases/delta.ts";
 
 /** The layer and the bases of a trial. */

@@ -1,7 +1,7 @@
 import type { BaseModel } from "../../adapters/base/base.ts";
 import { nearestSize } from "../../adapters/budget.ts";
 import { methodNamed } from "../../adapters/methods.ts";
-import type { AdapterTraining, ModuleShape } from "../../adapters/method/definition.ts";
+import type { AdapterTraining, ModuleShape } from "../../adapters/method/method.ts";
 import { ADAPTER_SETTINGS } from "../../adapters/method/settings.ts";
 import { findTargets } from "../../adapters/base/target-modules.ts";
 import { RandloraError } from "../../files/errors.ts";
@@ -11,7 +11,7 @@ import { laterSeed } from "../../compute/random/seed.ts";
 import { FAIR_DISTANCE } from "./contest.ts";
 import type { FindShapes } from "../settings/module-shapes.ts";
 import { type AskedSettings, type ModelFacts, resolveSettings } from "../settings/resolve-settings.ts";
-import { type FlatSettings, flagOf, flatSettings } from "../settings/settings.ts";
+import { flagOf, type FlatSettings, flatSettings } from "../settings/settings.ts";
 import type { Comparison, Contender, PlannedRun, Wish } from "./types.ts";
 
 /** Where a setting has no end of its own: each costs as much as a whole model's worth of random numbers a step. */

@@ -1,6 +1,5 @@
-import type { TrainedMethod } from "../../adapters/method/method.ts";
+import type { AdapterTraining, OpenInput, TrainedMethod } from "../../adapters/method/method.ts";
 import { isAdapterMethod } from "../../adapters/methods.ts";
-import type { AdapterTraining, OpenInput } from "../../adapters/method/definition.ts";
 import type { Trainable } from "../../adapters/method/training.ts";
 import type { Adapter } from "../../adapters/files/adapter.ts";
 import { isOfExpert } from "../../adapters/base/base.ts";

@@ -6,7 +6,7 @@ import type { Processes } from "../../mpi/processes.ts";
 import type { ModelLocation } from "../../models/folder/locate.ts";
 import type { SampleFormat } from "../../data/text/samples/types.ts";
 import type { Task } from "./task.ts";
-import type { TrainingDefinition } from "../../adapters/method/definition.ts";
+import type { TrainingDefinition } from "../../adapters/method/method.ts";
 import type { Parameters } from "../../adapters/method/parameters.ts";
 import type { TrainSettings } from "../settings/settings.ts";
 import type { Unit } from "../types.ts";

@@ -5,7 +5,7 @@ import type { Checkpoint } from "../../files/safetensors/checkpoint.ts";
 import { isFloat } from "../../files/safetensors/dtype.ts";
 import { widenToF32 } from "../../files/safetensors/numbers.ts";
 import { openDeltas } from "../../adapters/merge/in-memory/deltas.ts";
-import { openBase } from "../../adapters/base/open-base.ts";
+import { openBase } from "../../adapters/base/named-base.ts";
 
 /** Elements of weights that are looked at: enough to tell a size, and little beside a run. */
 const SAMPLE_ELEMENTS = 2 ** 22;

@@ -7,7 +7,7 @@ import { replaceSynced } from "../../files/whole-file.ts";
 import { fileError, naming, oneLine, shellWord, systemCode } from "../../files/failure.ts";
 import { MAX_SETTINGS_BYTES, readJson } from "../../files/read-whole.ts";
 import { removeLeftovers } from "../../files/publish.ts";
-import type { TrainingDefinition } from "../../adapters/method/definition.ts";
+import type { TrainingDefinition } from "../../adapters/method/method.ts";
 import { RUNS } from "../../files/hub/name.ts";
 import { readRunFolder } from "./find-runs.ts";
 import { lockFolder } from "./lock.ts";

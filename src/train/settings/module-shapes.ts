@@ -1,5 +1,5 @@
-import { openBase } from "../../adapters/base/open-base.ts";
-import type { ModuleShape } from "../../adapters/method/definition.ts";
+import { openBase } from "../../adapters/base/named-base.ts";
+import type { ModuleShape } from "../../adapters/method/method.ts";
 import type { AdapterSettings } from "../../adapters/method/settings.ts";
 import { findTargets } from "../../adapters/base/target-modules.ts";
 import type { ModelLocation } from "../../models/folder/locate.ts";

@@ -1,31 +1,30 @@
 import { targetsOf } from "../../models/decoder/architectures/index.ts";
-import { defaultTargets } from "../../adapters/base/default-targets.ts";
+import { defaultTargets } from "../../adapters/base/targets.ts";
 import { USUAL_DATE } from "../../data/text/samples/date.ts";
 import { Contradiction, RandloraError } from "../../files/errors.ts";
 import { quote } from "../../files/failure.ts";
-import type { TrainedMethod } from "../../adapters/method/method.ts";
+import type { AdapterTraining, TrainedMethod } from "../../adapters/method/method.ts";
 import { METHOD_NAMES } from "../../adapters/method-names.ts";
-import { METHODS, methodNamed } from "../../adapters/methods.ts";
-import type { AdapterTraining } from "../../adapters/method/definition.ts";
+import { methodNamed, METHODS } from "../../adapters/methods.ts";
 import { ADAPTER_SETTINGS } from "../../adapters/method/settings.ts";
 import { DROPOUT_MICRO_BATCHES } from "../../adapters/delta/dropout.ts";
-import type { InitialSettings } from "./settings.ts";
-import type { FindShapes } from "./module-shapes.ts";
-import { IMAGE_OPTIONS } from "./image-options.ts";
-import { type ImageFacts, resolveImages } from "./images.ts";
-import { RUN_OPTIONS } from "./options.ts";
-import { partOf, withUsual } from "./setting.ts";
 import {
   type AllAdapterSettings,
   asGiven,
-  type FlatSettings,
   flagOf,
+  type FlatSettings,
+  type InitialSettings,
   inWords,
   isOff,
   optionsOf,
   same,
   type TrainSettings,
 } from "./settings.ts";
+import type { FindShapes } from "./module-shapes.ts";
+import { IMAGE_OPTIONS } from "./image-options.ts";
+import { type ImageFacts, resolveImages } from "./images.ts";
+import { RUN_OPTIONS } from "./options.ts";
+import { partOf, withUsual } from "./setting.ts";
 
 /** What the user gave: flags, environment, configuration file. Paths are absolute. */
 export type AskedSettings = Pick<FlatSettings, "model" | "data"> & Partial<FlatSettings>;

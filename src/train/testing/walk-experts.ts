@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { cp } from "node:fs/promises";
 import { join } from "node:path";
 import { STORIES } from "../../../fixtures/stories/storyteller.ts";
-import { openBase } from "../../adapters/base/open-base.ts";
+import { openBase } from "../../adapters/base/named-base.ts";
 import { findTargets } from "../../adapters/base/target-modules.ts";
 import { UnmergedAdapters } from "../../adapters/merge/in-memory/beside.ts";
 import { methodNamed } from "../../adapters/methods.ts";

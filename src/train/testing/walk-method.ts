@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { readFile, rename } from "node:fs/promises";
 import type { Adapter } from "../../adapters/files/adapter.ts";
 import { convertAdapter } from "../../adapters/formats/convert.ts";
-import { openBase } from "../../adapters/base/open-base.ts";
+import { openBase } from "../../adapters/base/named-base.ts";
 import { openDeltas } from "../../adapters/merge/in-memory/deltas.ts";
 import { AdaptedWeights } from "../../adapters/merge/in-memory/weights.ts";
 import type { BasesOrigin } from "../../adapters/method/plan.ts";

@@ -1,7 +1,7 @@
 import type { LargestMicroBatch } from "../../data/batches/types.ts";
 import type { Device } from "../../compute/device/device.ts";
 import { ownedBy } from "../../compute/device/owned.ts";
-import { openBase } from "../../adapters/base/open-base.ts";
+import { openBase } from "../../adapters/base/named-base.ts";
 import type { TrainedMethod } from "../../adapters/method/method.ts";
 import { isAdapterMethod, methodNamed } from "../../adapters/methods.ts";
 import { RandloraError } from "../../files/errors.ts";
@@ -20,7 +20,7 @@ import { languageModelling } from "./language-modeling.ts";
 import type { MicroBatch } from "../../data/text/samples/types.ts";
 import { notesOfBlocks } from "../../terminal/quantized.ts";
 import { heldAs } from "../model/held-base.ts";
-import { type OpenedAdapter, openAdapted } from "../model/open-adapted.ts";
+import { openAdapted, type OpenedAdapter } from "../model/open-adapted.ts";
 import type { TrainSettings } from "../settings/settings.ts";
 import type { OpenOptions, PlacedSource, TrainingSource } from "../model/subject.ts";
 import { notesOfCopy, writeModel } from "../model/write-model.ts";

@@ -5,10 +5,8 @@ import type { Tensor } from "../../../compute/tensor/tensor.ts";
 import { itemAt } from "../../../files/item-at.ts";
 import type { Addend, Placement } from "../../method/training.ts";
 import { weightFinder } from "../parts.ts";
-import type { ExpertAddend } from "./experts.ts";
-import { type FactoredLayer, type LowRankMode, lowRankMethod } from "./linears.ts";
-import { allocateStacks, factorsOf, type FactorShape, type FactorStack } from "./stacks.ts";
-import { Transposition } from "./transpose.ts";
+import { type ExpertAddend, type FactoredLayer, lowRankMethod, type LowRankMode } from "./linears.ts";
+import { allocateStacks, type FactorShape, factorsOf, type FactorStack, Transposition } from "./stacks.ts";
 
 /** A module whose factors are worked out of what is trained. */
 export interface DerivedLayer extends FactoredLayer {

@@ -9,9 +9,8 @@ import type { Tensor } from "../../../compute/tensor/tensor.ts";
 import { itemAt } from "../../../files/item-at.ts";
 import type { Adapter, AdapterTensor } from "../../files/adapter.ts";
 import { readValues } from "../../files/values.ts";
-import type { DeltaSource, LayerDelta } from "../../method/plan.ts";
+import type { DeltaSample, DeltaSource, LayerDelta } from "../../method/plan.ts";
 import { deltaSource, type LayerPlace } from "../on-device.ts";
-import type { DeltaSample } from "../../method/sample.ts";
 
 /** What the kernel reads of a matrix's row at once. */
 const ROW_ALIGNMENT = 16;

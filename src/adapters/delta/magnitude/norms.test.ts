@@ -7,7 +7,7 @@ import { sliceRows } from "../../../compute/tensor/tensor.ts";
 import { random } from "../../../compute/tensor/cases/case.ts";
 import { place, take } from "../../../compute/tensor/cases/placed.ts";
 import { error } from "../../testing/bases.ts";
-import { allocateFormed, formedRows, recordSquares } from "./norms.ts";
+import { allocateFormed, formedRows, recordSquares } from "./trainable.ts";
 
 test("the squares of a module larger than the scratch, block by block", async () => {
   using gpu = await openTestDevice();

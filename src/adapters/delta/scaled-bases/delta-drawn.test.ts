@@ -8,7 +8,7 @@ import { philoxFill, philoxStream } from "../../../compute/random/philox.ts";
 import { Run } from "../../../compute/tensor/run.ts";
 import { type Bases, type BasesSpec, drawBases } from "../../frozen/drawing/draw.ts";
 import { fromProjections } from "../../frozen/drawing/saved.ts";
-import { toProjection } from "../../frozen/projection.ts";
+import { toProjection } from "../../frozen/origin.ts";
 import { randloraShape } from "../../randlora/plan.ts";
 import { drawnTensors } from "../../testing/convert.ts";
 import { DeltaBases } from "./delta.ts";

@@ -8,7 +8,7 @@ import { f32ToBf16 } from "../../../files/safetensors/numbers.ts";
 import { bilinearShape } from "./shape.ts";
 import type { Bases } from "../../frozen/drawing/draw.ts";
 import { DeltaBases } from "./delta.ts";
-import { deltaReference } from "./delta-reference.ts";
+import { deltaReference } from "./deltas.ts";
 import type { BasisMatrix } from "../../../compute/device/matrix-storage.ts";
 
 let gpu: Device;

@@ -10,8 +10,7 @@ import {
   type LinearOperands,
 } from "../through-weights/adapted-linear.ts";
 import type { FusedPart } from "../through-weights/fused.ts";
-import type { AdaptedModule } from "../through-weights/held.ts";
-import type { Scratch } from "../through-weights/scratch.ts";
+import type { AdaptedModule, Scratch } from "../through-weights/held.ts";
 import type { BilinearShape } from "./shape.ts";
 import type { TrainingBases } from "./training-bases.ts";
 import type { WorkspaceRole } from "./workspace.ts";

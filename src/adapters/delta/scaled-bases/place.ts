@@ -4,7 +4,7 @@ import { writeTrained } from "../../method/train.ts";
 import type { Method, PassKind, Placement } from "../../method/training.ts";
 import { dropoutMasks } from "../dropout.ts";
 import { weightFinder } from "../parts.ts";
-import { Scratch } from "../through-weights/scratch.ts";
+import { Scratch } from "../through-weights/held.ts";
 import type { BilinearPlan } from "./deltas.ts";
 import { chooseOrders, type Compute, formatOrder } from "./orders.ts";
 import { TrainedBilinear, trainedSizes } from "./trained.ts";

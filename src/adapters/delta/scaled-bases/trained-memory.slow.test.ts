@@ -8,7 +8,7 @@ import { bf16ToF32, f32ToBf16 } from "../../../files/safetensors/numbers.ts";
 import { randloraShape } from "../../randlora/plan.ts";
 import { basesFor, error, numbers, placed, taken } from "../../testing/bases.ts";
 import { SCALE } from "../../testing/trained-bilinear.ts";
-import { deltaReference } from "./delta-reference.ts";
+import { deltaReference } from "./deltas.ts";
 import type { TrainedModule } from "./factored.ts";
 import type { OrderPlan } from "./flops.ts";
 import { TrainedBilinear } from "./trained.ts";

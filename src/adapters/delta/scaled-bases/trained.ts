@@ -8,15 +8,14 @@ import {
   type GroupedProjection,
   type JointAdapter,
   type Linears,
-  type Projection,
   projectGroups,
+  type Projection,
   type RowsOf,
 } from "../../../models/blocks/linears.ts";
 import type { Masks } from "../dropout.ts";
 import type { LinearGradients, LinearOperands } from "../through-weights/adapted-linear.ts";
 import { fuse, type FusedPart } from "../through-weights/fused.ts";
-import type { AdaptedModule, HeldMatrix } from "../through-weights/held.ts";
-import { Scratch } from "../through-weights/scratch.ts";
+import { type AdaptedModule, type HeldMatrix, Scratch } from "../through-weights/held.ts";
 import { TrainedWeights } from "../through-weights/trained.ts";
 import { addOfExperts, type ExpertModules, modulesOfExperts, prepareExperts } from "./experts.ts";
 import {

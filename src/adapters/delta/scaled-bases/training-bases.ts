@@ -1,3 +1,5 @@
+import { createHash } from "node:crypto";
+import type { Bases } from "../../frozen/drawing/bases.ts";
 import type { Device, DeviceBuffer } from "../../../compute/device/device.ts";
 import { uploaded } from "../../../compute/device/transfer.ts";
 import { isTernary, ternaryDensity, type TernaryRows } from "../../../compute/device/ternary-rows.ts";
@@ -5,13 +7,30 @@ import type { Unpacked } from "../../../compute/device/families/bilinear.ts";
 import { NAMED_DTYPES } from "../../../files/safetensors/dtype.ts";
 import type { Run } from "../../../compute/tensor/run.ts";
 import { pitchOf, type Shape, type Tensor, tensorIn } from "../../../compute/tensor/tensor.ts";
-import type { Bases } from "../../frozen/drawing/bases.ts";
-import { identityOf } from "../../frozen/same-bases.ts";
 import type { Placement } from "../../method/training.ts";
 import { DeltaBases } from "./delta.ts";
 import type { Pairing } from "../../../compute/device/pairing.ts";
 import { type BasisMatrix, readElement } from "../../../compute/device/matrix-storage.ts";
 import type { BilinearShape } from "./shape.ts";
+
+/** Bytes that are hashed before others may go on. */
+const PART = 16 * 2 ** 20;
+
+/** The same for two pairs of bases if, and only if, all their elements are the same and stored alike. */
+export async function identityOf({ r, a, b }: Pick<Bases, "r" | "a" | "b">): Promise<string> {
+  const hash = createHash("sha256");
+  for (const { rows, cols, stride, storage } of [a, b]) {
+    const { data, ...known } = { data: undefined, ...storage };
+    hash.update(JSON.stringify({ r, rows, cols, stride, ...known }));
+    if (data === undefined) continue;
+    const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+    for (let at = 0; at < bytes.length; at += PART) {
+      hash.update(bytes.subarray(at, at + PART));
+      await new Promise(setImmediate);
+    }
+  }
+  return hash.digest("hex");
+}
 
 /** Ternary and drawn elements are unpacked in blocks of rows of about this much. */
 const PANEL_BYTES = 8 * 2 ** 20;
@@ -19,7 +38,7 @@ const PANEL_BYTES = 8 * 2 ** 20;
 const PHILOX_UNIT = Math.sqrt(765 / 257) / 255;
 
 /** Some rows of B̂ as numbers. */
-export interface BasisRows {
+interface BasisRows {
   /** Of those that were asked for. */
   readonly first: number;
   /** (rows, n·r) F32, F16 or BF16. */
@@ -27,7 +46,7 @@ export interface BasisRows {
 }
 
 /** Some rows of B̂ as an operand of a product, ternary where the device takes such rows. */
-export interface BasisOperand {
+interface BasisOperand {
   readonly first: number;
   readonly operand: Tensor | TernaryRows;
 }

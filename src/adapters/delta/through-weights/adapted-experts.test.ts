@@ -8,7 +8,7 @@ import { Run } from "../../../compute/tensor/run.ts";
 import { Tape } from "../../../compute/tensor/tape.ts";
 import { sliceRows, type Tensor } from "../../../compute/tensor/tensor.ts";
 import { itemAt } from "../../../files/item-at.ts";
-import { recordAdaptedExperts } from "./adapted-experts.ts";
+import { recordAdaptedExperts } from "./adapted-linear.ts";
 
 let gpu: Device;
 beforeAll(async () => {

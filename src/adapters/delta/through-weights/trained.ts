@@ -8,19 +8,20 @@ import {
   type GroupedProjection,
   type Linears,
   PLAIN_LINEARS,
-  type Projection,
   projectGroups,
+  type Projection,
 } from "../../../models/blocks/linears.ts";
 import type { FormedWeights } from "../../method/training.ts";
 import type { Masks } from "../dropout.ts";
 import {
+  type AdaptedExperts,
   adapterInput,
   addInputGradient,
   type LinearGradients,
   type LinearOperands,
   recordAdapted,
+  recordAdaptedExperts,
 } from "./adapted-linear.ts";
-import { type AdaptedExperts, recordAdaptedExperts } from "./adapted-experts.ts";
 import { fuse } from "./fused.ts";
 import {
   type AdaptedModule,
@@ -30,9 +31,9 @@ import {
   type HeldPart,
   holdMatrix,
   type ProductsPlan,
+  Scratch,
   scratchSizes,
 } from "./held.ts";
-import { Scratch } from "./scratch.ts";
 
 /** How an adapter is trained. */
 export interface AdaptedOptions<P extends ProductsPlan> {

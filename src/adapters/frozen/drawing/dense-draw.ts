@@ -1,5 +1,32 @@
+import type { Mt19937 } from "../../../compute/random/mt19937.ts";
+import type { Steps } from "./steps.ts";
 import type { BasisStorage, HalfStorage } from "../../../compute/device/matrix-storage.ts";
 import { fromHalfBits } from "../../../compute/random/grid.ts";
+
+/** The most draws that are handled at a time: they fit the first-level cache with what is made of them. */
+export const DRAWS_AT_ONCE = 4096;
+
+/** Draws between two steps. */
+const STEP = 1 << 18;
+
+const draws = new Uint32Array(DRAWS_AT_ONCE);
+
+/** Calls `use` with `count` draws, a portion at a time; `at` is the place of the first. Yields now and then. */
+export function* drawStretch(
+  generator: Mt19937,
+  count: number,
+  use: (draws: Uint32Array, count: number, at: number) => void,
+): Steps<void> {
+  for (let step = 0; step < count; step += STEP) {
+    const end = Math.min(count, step + STEP);
+    for (let at = step; at < end; at += DRAWS_AT_ONCE) {
+      const portion = Math.min(DRAWS_AT_ONCE, end - at);
+      generator.draw(draws, 0, portion);
+      use(draws, portion, at);
+    }
+    yield;
+  }
+}
 
 /** Which drawn elements make up rows of the final matrix: in each row, `groups` runs of `length` elements, end to end. */
 export interface Runs {
@@ -13,9 +40,6 @@ export interface Runs {
   readonly stride: number;
   readonly at: number;
 }
-
-/** The most draws that are handled at a time: they fit the first-level cache with what is made of them. */
-export const DRAWS_AT_ONCE = 4096;
 
 /** How the elements of one dense matrix are drawn, measured, divided by their standard deviation, and stored. */
 export interface DenseDraw<Elements> {

@@ -1,14 +1,13 @@
 import { Mt19937 } from "../../../compute/random/mt19937.ts";
 import type { FloatGrid } from "../../../compute/random/names.ts";
-import { kaimingUniformBound, type HalfGenerator } from "../../../compute/random/uniform.ts";
+import { type HalfGenerator, kaimingUniformBound } from "../../../compute/random/uniform.ts";
 import { HalfDraw } from "./half.ts";
 import { RoundedDraw, SingleDraw } from "./single.ts";
 import { basesCount, type BasesExtent, type BasesHead, type BasesSpec, type DrawnPair } from "./bases.ts";
 import type { StdPair } from "../../files/std-cache.ts";
-import type { DenseDraw } from "./dense-draw.ts";
+import { type DenseDraw, drawStretch } from "./dense-draw.ts";
 import { finishSteps, type Steps } from "./steps.ts";
-import { drawStretch } from "./stretch.ts";
-import { paddedStride, type BasisMatrix } from "../../../compute/device/matrix-storage.ts";
+import { type BasisMatrix, paddedStride } from "../../../compute/device/matrix-storage.ts";
 
 /** Elements staged before they are spread over rows; scattering B base by base would miss the TLB at every row. */
 const STAGE = 1 << 21;

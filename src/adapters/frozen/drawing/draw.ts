@@ -1,21 +1,48 @@
+import { philoxFill, philoxStream, type PhiloxStream } from "../../../compute/random/philox.ts";
+import {
+  type Bases,
+  basesCount,
+  type BasesExtent,
+  type BasesHead,
+  type BasesSpec,
+  checkDrawn,
+  type DrawnPair,
+  stdKey,
+} from "./bases.ts";
+import { type BasisMatrix, paddedStride } from "../../../compute/device/matrix-storage.ts";
 import { RandloraError } from "../../../files/errors.ts";
 import { sha256OfF32 } from "../../../compute/random/sha256.ts";
 import { canDraw } from "../../../compute/random/names.ts";
 import { drawDense, drawDenseHead } from "./dense.ts";
-import { drawPhilox, drawPhiloxHead } from "./philox.ts";
 import { drawTernary, drawTernaryHead } from "./ternary.ts";
-import {
-  basesCount,
-  checkDrawn,
-  type Bases,
-  type BasesExtent,
-  type BasesHead,
-  type BasesSpec,
-  type DrawnPair,
-  stdKey,
-} from "./bases.ts";
-import { userStdCache, type StdCache, type StdPair } from "../../files/std-cache.ts";
+import { type StdCache, type StdPair, userStdCache } from "../../files/std-cache.ts";
 import { finishSteps, type Steps } from "./steps.ts";
+
+function streamOf({ key, sparsity, min, grid }: BasesSpec, which: 0 | 1): PhiloxStream {
+  return philoxStream(key, which, sparsity, min, grid);
+}
+
+/** Bases of philox-v1: nothing is drawn, whatever the grid. */
+function drawPhilox(spec: BasesSpec, extent: BasesExtent): { a: BasisMatrix; b: BasisMatrix } {
+  const { r, min } = spec;
+  const matrix = (which: 0 | 1, rows: number, cols: number, pitch: number): BasisMatrix => {
+    return { rows, cols, stride: paddedStride(cols), storage: { kind: "philox", ...streamOf(spec, which), pitch } };
+  };
+  return {
+    a: matrix(0, r, extent.cols, min),
+    b: matrix(1, extent.rows, extent.bases * r, basesCount(min, r) * r),
+  };
+}
+
+/** The first `count` final elements of philox A and B, in PEFT's memory order. */
+function drawPhiloxHead(spec: BasesSpec, count: number): BasesHead {
+  const head = (which: 0 | 1, elements: number): Float32Array<ArrayBuffer> => {
+    const values = new Float32Array(Math.min(count, elements));
+    philoxFill(streamOf(spec, which), 0, values);
+    return values;
+  };
+  return { a: head(0, spec.r * spec.min), b: head(1, spec.max * basesCount(spec.min, spec.r) * spec.r) };
+}
 
 export type { Bases, BasesExtent, BasesSpec } from "./bases.ts";
 export { basesCount } from "./bases.ts";
@@ -102,7 +129,7 @@ export function* drawSteps(spec: BasesSpec, extent: BasesExtent, cache: StdCache
 }
 
 /** What adapter.json records of drawn bases, so that a redraw that differs is noticed. */
-export interface BasesFingerprint {
+interface BasesFingerprint {
   /** Null where nothing is normalized (philox). */
   readonly stdA: number | null;
   readonly stdB: number | null;

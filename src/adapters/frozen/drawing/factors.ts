@@ -4,12 +4,11 @@ import { philoxFill, philoxStream, type PhiloxStream } from "../../../compute/ra
 import { kaimingUniformBound, singleUniform } from "../../../compute/random/uniform.ts";
 import { roundToGrid, toHalfBits } from "../../../compute/random/grid.ts";
 import { type Bases, type BasesHead, checkDrawn } from "./bases.ts";
-import type { DenseDraw } from "./dense-draw.ts";
+import { type DenseDraw, drawStretch } from "./dense-draw.ts";
 import { eachRow, type SavedProjection, survey } from "./saved.ts";
 import { RoundedDraw, SingleDraw } from "./single.ts";
 import type { Steps } from "./steps.ts";
 import { type BasisMatrix, paddedStride } from "../../../compute/device/matrix-storage.ts";
-import { drawStretch } from "./stretch.ts";
 
 /** What draws factors: PEFT's way, and ours, which stores nothing. */
 export const FACTOR_GENERATORS = ["torch-mt19937-f32", "philox-v1"] as const satisfies readonly GeneratorName[];

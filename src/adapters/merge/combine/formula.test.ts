@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
-import { combined } from "./formula.ts";
-import { keepAtRandom } from "./keep.ts";
+import { combined } from "./rows.ts";
+import { keepAtRandom } from "./threshold.ts";
 import type { Combination, MajoritySign } from "./names.ts";
 
 describe("one element of several adapters", () => {

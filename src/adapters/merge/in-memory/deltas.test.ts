@@ -10,7 +10,7 @@ import { openAdapter } from "../../formats/open.ts";
 import { planAdapter } from "../../methods.ts";
 import { type DeltaChoice, openDeltas, openPair } from "./deltas.ts";
 import { compareDeltas } from "../../../measure/inspect/distance.ts";
-import { openBase } from "../../base/open-base.ts";
+import { openBase } from "../../base/named-base.ts";
 import { spectra, spectrumWork } from "../../../measure/inspect/spectrum.ts";
 
 let gpu: Device;

@@ -12,7 +12,7 @@ import { loadDecoder } from "../../../models/folder/load-decoder.ts";
 import { writeArchitecture } from "../../../models/testing/architectures.ts";
 import { mixturesOf, readBeside } from "../../../models/testing/mixed.ts";
 import { writePackedExperts } from "../../../models/testing/packed-experts.ts";
-import { openBase } from "../../base/open-base.ts";
+import { openBase } from "../../base/named-base.ts";
 import { findTargets } from "../../base/target-modules.ts";
 import { writeLora } from "../../testing/lora.ts";
 import { writeDora } from "../../testing/magnitudes.ts";

@@ -1,5 +1,5 @@
 import type { Device } from "../../../compute/device/device.ts";
-import { type OpenBase, openBase } from "../../base/open-base.ts";
+import { type OpenBase, openBase } from "../../base/named-base.ts";
 import { RandloraError } from "../../../files/errors.ts";
 import { isBlockDtype, isKernelDtype } from "../../../compute/device/dtype.ts";
 import type { AdapterChoice } from "../loaded-adapter.ts";

@@ -3,7 +3,7 @@ import { f32 } from "../../testing/adapters.ts";
 import { loraDelta, type TestLora, writeLora } from "../../testing/lora.ts";
 import { refusalOf, TemporaryFolder } from "../../../files/testing/folder.ts";
 import { itemAt } from "../../../files/item-at.ts";
-import { keepAtRandom } from "../combine/keep.ts";
+import { keepAtRandom } from "../combine/threshold.ts";
 import type { CombineWish } from "../combine/wish.ts";
 import { modelOf, MODULES, Notes, OPTIONS } from "../testing/merge.ts";
 import { readModel, rounded, weights as numbersOf, widened, writeModel } from "../testing/models.ts";

@@ -12,10 +12,9 @@ import type { Progress } from "../../../terminal/progress.ts";
 import { combineWish } from "../combine/wish.ts";
 import type { MergeFlags } from "./options.ts";
 import { defaultOutput } from "./output.ts";
-import type { MergeReport } from "./merge-report.ts";
+import type { MergeObserver, MergeOptions, MergeReport, MergeSummary } from "./types.ts";
 import { mergeJson, mergeText, notesOfNothing } from "./report.ts";
 import { merge } from "./run.ts";
-import type { MergeObserver, MergeOptions, MergeSummary } from "./types.ts";
 
 /**
  * Merges adapters into a model's weights, and shows how far it is and what came of it.

@@ -1,5 +1,5 @@
 import { basename, resolve } from "node:path";
-import { openBase } from "../../base/open-base.ts";
+import { openBase } from "../../base/named-base.ts";
 import type { AdapterPlan } from "../../method/plan.ts";
 import { RandloraError } from "../../../files/errors.ts";
 import type { Checkpoint } from "../../../files/safetensors/checkpoint.ts";
@@ -7,7 +7,7 @@ import { oneLine, quote } from "../../../files/failure.ts";
 import type { PublicationOptions } from "../../../files/publish.ts";
 import { modelFolderObjection } from "../../../files/model-files.ts";
 import type { OutputDtype } from "../../../files/safetensors/dtype.ts";
-import { planShards, type PlannedShard } from "../../../files/safetensors/shards.ts";
+import { type PlannedShard, planShards } from "../../../files/safetensors/shards.ts";
 import { plannedBytes } from "../../../files/safetensors/writer.ts";
 import { ggufModel } from "../to-gguf/model.ts";
 import { type GgufPlan, planGguf } from "../to-gguf/plan.ts";

@@ -3,8 +3,7 @@ import type { Context } from "../../../terminal/options/command.ts";
 import { peakRssBytes } from "../../../terminal/peak-memory.ts";
 import { profileJson, profileText } from "../../../terminal/profile.ts";
 import { formatTable } from "../../../terminal/table.ts";
-import type { MergeReport } from "./merge-report.ts";
-import type { MergeSummary } from "./types.ts";
+import type { MergeReport, MergeSummary } from "./types.ts";
 
 /** For the user, where a merge changed no weight. */
 export function notesOfNothing(summary: MergeSummary): string[] {
