@@ -111,9 +111,6 @@ export const COMPUTE: MutationsByFile = {
     ["1 / Math.sqrt(input)", "1 / Math.sqrt(out)", "factors are initialized by the wrong dimension"],
   ],
   "src/compute/random/philox.ts": [["byte > 212", "byte >= 212", "off by one in which draws of sparse bases are +1"]],
-  "src/compute/random/randperm.ts": [
-    ["i + (draw % (length - i))", "i + (draw % Math.max(1, length - i - 1))", "off by one in torch's shuffle"],
-  ],
   "src/compute/tensor/tape.ts": [
     [
       "if (value.held === 0 && value.released) this.#free",

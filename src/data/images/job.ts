@@ -1,10 +1,9 @@
 import { stat } from "node:fs/promises";
-import { RandloraError } from "../../files/errors.ts";
 import { naming } from "../../files/failure.ts";
 import { readWhole } from "../../files/read-whole.ts";
 import { augment, drawAugmentation } from "./augment.ts";
 import { type Admit, decodeImage, MOST_PIXELS } from "./decode.ts";
-import { type Box, crop, type Image } from "./image.ts";
+import type { Image } from "./image.ts";
 import { prepare } from "./prepare.ts";
 import type { Preprocessing } from "./preprocessing.ts";
 import type { Source } from "./datasets/types.ts";
@@ -29,7 +28,7 @@ export interface Job {
  *
  * @param admit asked once, before what takes much memory
  * @returns height · width · 3 bytes, of the preprocessing's size
- * @throws {RandloraError} `file` when it cannot be read, `format` as {@link decodeImage}, `data` for a box outside of the image
+ * @throws {RandloraError} `file` when it cannot be read, `format` as {@link decodeImage}
  */
 export async function runJob(job: Job, admit?: Admit): Promise<Uint8Array> {
   let isLarge = false;
@@ -44,8 +43,7 @@ export async function runJob(job: Job, admit?: Admit): Promise<Uint8Array> {
 }
 
 async function prepared({ source, upright, preprocessing, augmentation }: Job, admit: Admit): Promise<Uint8Array> {
-  const whole = await imageOf(source, upright, admit);
-  const image = source.box === undefined ? whole : crop(whole, within(source.box, whole, source.name));
+  const image = await imageOf(source, upright, admit);
   if (augmentation === undefined) return prepare(image, preprocessing).data;
   const { seed, epoch, index } = augmentation;
   return augment(image, drawAugmentation(image, seed, epoch, index), preprocessing).data;
@@ -58,11 +56,4 @@ async function imageOf({ name, from }: Source, upright: boolean, admit: Admit): 
   if (isLarge) await admit(MOST_PIXELS);
   const bytes = await readWhole(from.file, MOST_BYTES);
   return await decodeImage(bytes, name, isLarge ? { upright } : { upright, admit });
-}
-
-/** Annotations count pixels from 0 or from 1, so a box may end one pixel outside. @throws {RandloraError} `data` */
-function within(box: Box, { width, height }: Image, name: string): Box {
-  if (box.right <= width + 1 && box.bottom <= height + 1) return box;
-  const found = `a box up to ${box.right}, ${box.bottom} in an image of ${width} × ${height} pixels`;
-  throw new RandloraError("data", `${name}: ${found}`, "fetch the set again");
 }

@@ -1,6 +1,6 @@
 import { RandloraError } from "../../files/errors.ts";
 import { oneLine } from "../../files/failure.ts";
-import { namedSet } from "./named/index.ts";
+import { namedSet } from "./datasets/named-sets.ts";
 import { readLines } from "./datasets/files.ts";
 
 /** Where the class stands in a template. */
@@ -18,7 +18,7 @@ const SIMPLE: readonly string[] = ["An image of {}"];
  */
 export async function promptTemplates(choice: string, dataset?: string): Promise<readonly string[]> {
   if (choice === "simple") return SIMPLE;
-  if (choice === "openai") return namedSet(dataset ?? "ImageNet").templates;
+  if (choice === "openai") return namedSet(dataset ?? "ImageNet").prompts;
   const templates = await readNames(choice);
   const wrong = templates.find((template) => !template.includes(CLASS));
   if (wrong === undefined) return templates;

@@ -29,7 +29,7 @@ const SAMPLE_OPTIONS = {
     topic,
     help: "samples, or images, as finetune has them; of a folder test, else valid, else train",
   }),
-  dataset: text({ value: "NAME", topic, help: "named image dataset: layout of --data, class names and prompts" }),
+  dataset: text({ value: "NAME", topic, help: "named image dataset: class names and prompts of --data" }),
   split: choice(["train", "valid", "test"], {
     topic,
     help: "split of the images",

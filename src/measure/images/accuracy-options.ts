@@ -14,7 +14,7 @@ export const ACCURACY_OPTIONS = {
   dataset: text({
     value: "NAME",
     topic: "Images",
-    help: "named image dataset: layout of --data, class names and prompts",
+    help: "named image dataset: class names and prompts of --data",
   }),
   ...HEAD_OPTIONS,
   batchSize: integer({

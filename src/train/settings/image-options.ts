@@ -64,13 +64,10 @@ export const IMAGE_OPTIONS = {
     ),
     { orNull: true, compare: "all" },
   ),
-  dataset: setting(
-    text({ value: "NAME", topic, help: "named image dataset: layout of --data, class names and prompts" }),
-    {
-      usual: null,
-      compare: "all",
-    },
-  ),
+  dataset: setting(text({ value: "NAME", topic, help: "named image dataset: class names and prompts of --data" }), {
+    usual: null,
+    compare: "all",
+  }),
   shots: setting(integer({ topic, help: "training images per class", min: 1, defaultText: "all" }), {
     usual: null,
     compare: "all",

@@ -1,8 +1,8 @@
 import { readdir, stat } from "node:fs/promises";
-import { join, sep } from "node:path";
+import { join } from "node:path";
 import { RandloraError } from "../../../files/errors.ts";
-import { naming, oneLine, quote, systemCode } from "../../../files/failure.ts";
-import { readJson, readWhole } from "../../../files/read-whole.ts";
+import { naming, oneLine, systemCode } from "../../../files/failure.ts";
+import { readWhole } from "../../../files/read-whole.ts";
 import { decodeUtf8 } from "../../../files/utf8.ts";
 import type { ImageSet, Source } from "./types.ts";
 
@@ -51,16 +51,6 @@ export function checkedLabel(label: number, classes: number, name: string): numb
   throw new RandloraError("data", `${name}: label ${label}, and there are ${classes} classes`);
 }
 
-/**
- * The file that a list calls `name`, inside of `folder`.
- * @throws {RandloraError} `data` for a name that leads out of the folder
- */
-export function within(folder: string, name: string, list: string): string {
-  const path = join(folder, name);
-  if (path.startsWith(join(folder, sep))) return path;
-  throw new RandloraError("data", `${oneLine(list)}: ${quote(name)} leads out of ${oneLine(folder)}`);
-}
-
 /** Order of names by code points, as Python sorts them. */
 export function byCodePoint(a: string, b: string): number {
   return Buffer.compare(Buffer.from(a), Buffer.from(b));
@@ -107,9 +97,4 @@ export async function readText(path: string): Promise<string> {
 export async function readLines(path: string): Promise<string[]> {
   const lines = (await readText(path)).split("\n").map((line) => line.trim());
   return lines.filter((line) => line !== "");
-}
-
-/** A list in JSON. */
-export async function readList(path: string): Promise<unknown> {
-  return await readJson(path, MOST_LIST_BYTES, "fetch the set again");
 }

@@ -19,14 +19,9 @@ export interface ClassFolders {
  * dot are ignored.
  *
  * @param classes the names and order of the classes, where they are known already
- * @param wanted which files are images, by their names
  * @throws {RandloraError} `file` when it cannot be read, `data` without class folders, and for one that is not in `classes`
  */
-export async function readClassFolders(
-  root: string,
-  classes?: readonly string[],
-  wanted: (name: string) => boolean = isImage,
-): Promise<ClassFolders> {
+export async function readClassFolders(root: string, classes?: readonly string[]): Promise<ClassFolders> {
   const folders = await listFolder(root, "folders");
   if (folders.length === 0) {
     throw new RandloraError(
@@ -48,12 +43,8 @@ export async function readClassFolders(
       );
     }
     for (const name of await listFolder(join(root, folder), "files")) {
-      if (wanted(name)) samples.push({ file: join(root, folder, name), label });
+      if (IMAGES.includes(extname(name).toLowerCase())) samples.push({ file: join(root, folder, name), label });
     }
   }
   return { classes: known, samples };
-}
-
-function isImage(name: string): boolean {
-  return IMAGES.includes(extname(name).toLowerCase());
 }

@@ -2,9 +2,8 @@ import { describe, expect, test } from "bun:test";
 import { symlink } from "node:fs/promises";
 import { basename } from "node:path";
 import { refusalOf, TemporaryFolder } from "../../../files/testing/folder.ts";
-import { plant, setFile, type Tree } from "../named/testing/replicas.ts";
 import { hasSplit, openImagePart, openImages } from "./open.ts";
-import { opened } from "./testing/opened.ts";
+import { opened, plant, setFile, type Tree } from "./testing/opened.ts";
 import { type ImageSet, subsetOf } from "./types.ts";
 
 async function filesOf(set: ImageSet): Promise<string[]> {
@@ -70,12 +69,10 @@ describe("class folders", () => {
     expect(await hasSplit({ data: folder.path, split: "valid" })).toBe(false);
     expect(await hasSplit({ data: folder.path, split: "train", dataset: "MNIST" })).toBe(true);
     expect(await hasSplit({ data: folder.path, split: "valid", dataset: "MNIST" })).toBe(false);
-    expect(await hasSplit({ data: folder.path, split: "valid", dataset: "DTD" })).toBe(false);
-    expect(await hasSplit({ data: folder.path, split: "valid", dataset: "EuroSAT" })).toBe(true);
   });
 });
 
-describe("a set by name without a layout of its own", () => {
+describe("a set by name, numbered", () => {
   test("has its names where labels are numbers, and images as they lie", async () => {
     await using folder = await TemporaryFolder.create();
     await plant(folder.path, {
@@ -102,6 +99,44 @@ describe("a set by name without a layout of its own", () => {
       code: "data",
       message: `${folder.at("train.csv")}: its classes are the numbers 1, 2 …, not 0 to 101 in their order`,
     });
+  });
+});
+
+describe("a set by name", () => {
+  const open = (folder: TemporaryFolder, dataset: string, classes?: readonly string[]) =>
+    openImages({ data: folder.path, split: "train", dataset, classes });
+
+  test("has the names of the paper's code for those of its folders", async () => {
+    await using folder = await TemporaryFolder.create();
+    await plant(folder.path, { "train/SeaLake/a.jpg": "", "train/Forest/b.jpg": "", "train/old_farm/c.jpg": "" });
+    const eurosat = await open(folder, "eurosat");
+    expect([eurosat?.classes, eurosat?.texts, eurosat?.upright]).toEqual([
+      eurosat?.texts,
+      ["forest", "lake or sea", "old_farm"],
+      false,
+    ]);
+    expect((await refusalOf(() => open(folder, "eurosat", ["forest"]))).message).toContain("are not the 1");
+    const dtd = await open(folder, "DTD");
+    expect([dtd?.classes, dtd?.texts]).toEqual([
+      ["Forest", "SeaLake", "old_farm"],
+      ["Forest", "SeaLake", "old farm"],
+    ]);
+    expect((await refusalOf(() => open(folder, "x"))).code).toBe("usage");
+  });
+
+  test("whose classes have an order of their own must have all of them", async () => {
+    await using folder = await TemporaryFolder.create();
+    await plant(folder.path, { "train/AD/a.jpg": "", "train/AE/b.jpg": "" });
+    const refusal = await refusalOf(() => open(folder, "Country211"));
+    expect(refusal.message).toBe(`${folder.at("train")}: 2 classes, and the set has 211`);
+    const all = Array.from({ length: 211 }, (_, i) => [
+      `train/${String.fromCharCode(65 + i / 26, 65 + (i % 26))}/a.jpg`,
+      "",
+    ]);
+    await using whole = await TemporaryFolder.create();
+    await plant(whole.path, Object.fromEntries(all));
+    const set = await open(whole, "Country211");
+    expect([set?.classes.length, set?.classes[0], set?.classes.at(-1)]).toEqual([211, "Andorra", "Zimbabwe"]);
   });
 });
 
@@ -180,16 +215,6 @@ describe("lists", () => {
     await plant(folder.path, { "train.csv": "path,name\nx.jpg,a\n" });
     expect((await refusalOf(() => opened(folder))).message).toContain("line 2: no label");
   });
-});
-
-test("sets by name have no other classes than their own, and no splits that they lack", async () => {
-  await using folder = await TemporaryFolder.create();
-  await plant(folder.path, { "dtd/train/banded/a.jpg": "" });
-  const choice = { data: folder.path, split: "train", dataset: "dtd" } as const;
-  expect((await openImages(choice))?.classes).toEqual(["banded"]);
-  expect((await refusalOf(() => openImages({ ...choice, classes: ["dotted"] }))).message).toContain("are not the 1");
-  expect(await openImages({ ...choice, split: "valid" })).toBeUndefined();
-  expect((await refusalOf(() => openImages({ ...choice, dataset: "x" }))).code).toBe("usage");
 });
 
 test("images apart from a folder's splits are a folder of classes, a list or parquet; each set names its files", async () => {

@@ -2,7 +2,7 @@ import { dirname, extname, join } from "node:path";
 import { RandloraError } from "../../../files/errors.ts";
 import { oneLine } from "../../../files/failure.ts";
 import { checkShards, filesAt, isShard, splitNameOf } from "../../records/data-files.ts";
-import { namedSet } from "../named/index.ts";
+import { named, namedSet } from "./named-sets.ts";
 import { fileSet, isDirectory, isFile, listFolder } from "./files.ts";
 import { readClassFolders } from "./folders.ts";
 import { readManifest } from "./manifest.ts";
@@ -13,7 +13,7 @@ export interface ImageChoice {
   /** `--data`: a folder, or parquet files by a pattern. */
   readonly data: string;
   readonly split: Split;
-  /** `--dataset`: one of the paper's sets, in its own layout inside `data` where it has one. */
+  /** `--dataset`: one of the paper's sets, whose names and prompts are known. */
   readonly dataset?: string | undefined;
   /** The names and order of the classes, where a head or another split has decided them. */
   readonly classes?: readonly string[] | undefined;
@@ -36,13 +36,9 @@ const NAMES: Readonly<Record<Split, readonly string[]>> = {
 export async function openImages(choice: ImageChoice): Promise<ImageSet | undefined> {
   const { data, split, dataset, classes } = choice;
   if (dataset !== undefined) {
-    const named = namedSet(dataset);
-    if (named.open === undefined) {
-      if (named.classes === undefined) return asItLies(await openImages({ data, split, classes }));
-      const set = await openImages({ data, split });
-      return asItLies(set && checkClasses(calledBy(named.classes, set), classes));
-    }
-    return named.splits.includes(split) ? checkClasses(await named.open(data, split), classes) : undefined;
+    const known = namedSet(dataset);
+    const set = await openImages({ data, split, classes: (known.classes ?? known.renamed) ? undefined : classes });
+    return set && checkClasses(named(known, set), classes);
   }
   const [found, other] = await placesOf(choice);
   if (found === undefined || other === undefined) return await found?.open();
@@ -52,9 +48,7 @@ export async function openImages(choice: ImageChoice): Promise<ImageSet | undefi
 
 /** Has a folder, or a set by name, such a split? @throws {RandloraError} `usage` for an unknown set, `file` */
 export async function hasSplit(choice: Omit<ImageChoice, "classes">): Promise<boolean> {
-  const { dataset, split } = choice;
-  const named = dataset === undefined ? undefined : namedSet(dataset);
-  if (named?.open !== undefined) return named.splits.includes(split);
+  if (choice.dataset !== undefined) namedSet(choice.dataset);
   return (await placesOf(choice)).length > 0;
 }
 
@@ -120,29 +114,6 @@ async function openFolders(folder: string, known: readonly string[] | undefined)
     throw new RandloraError("data", `${oneLine(join(folder, name))}: no images in it`, hint);
   }
   return fileSet(folder, { classes, texts: textsOf(classes), upright: true }, samples);
-}
-
-/**
- * A set whose classes are numbered from 0 ("7", "007") gets these names.
- * @throws RandloraError `data` for other numbers, which would be names of other classes, or of none
- */
-function calledBy(names: readonly string[], set: ImageSet): ImageSet {
-  if (!set.classes.every((name) => /^\d+$/.test(name))) return set;
-  if (set.classes.length <= names.length && set.classes.every((name, label) => Number(name) === label)) {
-    return { ...set, classes: names };
-  }
-  const found = `its classes are the numbers ${set.classes.slice(0, 3).join(", ")} …`;
-  const digits = String(names.length - 1).length;
-  throw new RandloraError(
-    "data",
-    `${set.path}: ${found}, not 0 to ${names.length - 1} in their order`,
-    `name class folders from ${"0".repeat(digits)} to ${names.length - 1}, or by their classes`,
-  );
-}
-
-/** A set by name: prompts have its names as they are, and images are not turned, as in torchvision's sets. */
-function asItLies(set: ImageSet | undefined): ImageSet | undefined {
-  return set && { ...set, texts: set.classes, upright: false };
 }
 
 /** A set by name has its own classes: those that were decided before must be the same. */

@@ -3,10 +3,9 @@ import { rm } from "node:fs/promises";
 import fc from "fast-check";
 import { RandloraError } from "../../../files/errors.ts";
 import { refusalOf, TemporaryFolder } from "../../../files/testing/folder.ts";
-import { plant, setFile } from "../named/testing/replicas.ts";
 import { openImagePart, openImages } from "./open.ts";
 import { columnsOf, readParquetImages } from "./parquet.ts";
-import { opened } from "./testing/opened.ts";
+import { opened, plant, setFile } from "./testing/opened.ts";
 import type { ImageSet } from "./types.ts";
 
 const digests: string[] = JSON.parse(new TextDecoder().decode(setFile("expected.json"))).parquet;

@@ -1,5 +1,3 @@
-import type { Box } from "../image.ts";
-
 export type Split = "train" | "valid" | "test";
 
 /** Where one image is. It can be sent to a thread. */
@@ -7,8 +5,6 @@ export interface Source {
   /** For errors, fit to be printed: a path, or a file and a row. */
   readonly name: string;
   readonly from: { readonly file: string } | { readonly bytes: Uint8Array };
-  /** Only this part of it. */
-  readonly box?: Box;
 }
 
 /** Labeled images, none of which has been read. */
