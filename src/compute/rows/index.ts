@@ -1,10 +1,27 @@
 import { accumulate, add, assign, multiply, scale, softcap } from "./arithmetic.ts";
 import { activation, clampedGate, gatedActivation } from "./gates.ts";
-import type { RowKernel } from "./language.ts";
+import type { RowKernel, Rows } from "./language.ts";
 
-/** Everything that is declared as rows; all row kernels by name, whose order numbers them. */
+/** Those that are ops, by their names there: each has its line here and nowhere else. */
+export const ROWS = {
+  activation,
+  add,
+  clampedGate,
+  gatedActivation,
+  multiply,
+  scale,
+  softcap,
+} as const;
+
+/** Something of each of them, by its name; who asks knows the type of each. */
+export function mapRows(make: (rows: Rows) => unknown): { readonly [N in keyof typeof ROWS]: unknown } {
+  const all: readonly (readonly [string, Rows])[] = Object.entries(ROWS);
+  return Object.fromEntries(all.map(([name, rows]) => [name, make(rows)])) as Record<keyof typeof ROWS, unknown>; // these names
+}
+
+/** All row kernels by name; their order numbers them. */
 export const ROW_KERNELS: ReadonlyMap<string, RowKernel> = new Map(
-  [accumulate, activation, add, assign, clampedGate, gatedActivation, multiply, scale, softcap].flatMap(({ kernels }) =>
+  [accumulate, assign, ...Object.values(ROWS)].flatMap(({ kernels }) =>
     kernels.map((kernel) => [kernel.name, kernel] as const),
   ),
 );

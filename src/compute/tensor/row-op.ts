@@ -1,4 +1,5 @@
 import { evaluate } from "../rows/f64.ts";
+import { mapRows, type ROWS } from "../rows/index.ts";
 import type { Node, Rows } from "../rows/language.ts";
 import { defineOp, type Matrix, type Op, requireShapes, zeros } from "./op.ts";
 import type { Shape, Tensor } from "./tensor.ts";
@@ -68,3 +69,12 @@ export function rowOp<I extends string, P extends string, K extends string>(
     },
   });
 }
+
+/** The ops of all rows that are ops, by name. */
+export type RowOps = {
+  readonly [N in keyof typeof ROWS]: (typeof ROWS)[N] extends Rows<infer I, infer P, infer K>
+    ? ReturnType<typeof rowOp<I, P, K>>
+    : never;
+};
+
+export const ROW_OPS = mapRows((rows) => rowOp(rows)) as RowOps; // of each its own

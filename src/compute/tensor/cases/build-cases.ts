@@ -1,12 +1,13 @@
 // How cases of the ops with many operands are put together, of numbers that are drawn anew on every call.
 import type { KvDtype, StoredDtype } from "../../device/dtype.ts";
 import type { Activation } from "../../rows/gates.ts";
+import { mapRows } from "../../rows/index.ts";
 import type { Rows } from "../../rows/language.ts";
-import type { RowAttributes, RowInputs } from "../row-op.ts";
-import { ids, type OpCase, type Operand, random } from "./case.ts";
+import type { RowAttributes, RowInputs, RowOps } from "../row-op.ts";
+import { type CasesOf, ids, type OpCase, type Operand, random } from "./case.ts";
 
 /** A row kernel's cases: each of its kinds and numbers, odd sizes and one row. */
-export function rowCases<I extends string, P extends string, K extends string>({
+function rowCases<I extends string, P extends string, K extends string>({
   inputs,
   parameter,
   kinds,
@@ -26,6 +27,8 @@ export function rowCases<I extends string, P extends string, K extends string>({
     })),
   ) as OpCase<RowInputs<I>, RowAttributes<P, K>>[]; // these names
 }
+
+export const ROW_CASES = mapRows((rows) => rowCases(rows)) as { readonly [N in keyof RowOps]: CasesOf<RowOps[N]> }; // of each its own // of each its own
 
 /** `linear` of random operands; `extras`: with a scale, a bias and a residual. */
 export function linearCase(rows: number, inner: number, out: number, dtype: StoredDtype, extras = false) {

@@ -1,6 +1,4 @@
 import { BLOCK_DTYPES, NUMBER_DTYPES } from "../../device/dtype.ts";
-import { add, multiply, scale, softcap } from "../../rows/arithmetic.ts";
-import { activation, clampedGate, gatedActivation } from "../../rows/gates.ts";
 import type { OPS } from "../ops/index.ts";
 import { ATTENTION_CASES } from "./attention-cases.ts";
 import { expertCases } from "./expert-cases.ts";
@@ -10,7 +8,7 @@ import {
   linearCase,
   normedCase,
   ropeCase,
-  rowCases,
+  ROW_CASES,
   shifted,
   ties,
   withoutNumbers,
@@ -19,8 +17,7 @@ import { type CasesOf, ids, random } from "./case.ts";
 
 /** What each op is tried on: odd sizes, one row, head size 8, one kv head. An op without cases does not compile. */
 export const CASES: { readonly [K in keyof typeof OPS]: CasesOf<(typeof OPS)[K]> } = {
-  activation: rowCases(activation),
-  add: rowCases(add),
+  ...ROW_CASES,
   attention: ATTENTION_CASES,
   combineRows: [
     { name: "odd sizes", inputs: { factors: random(5, 37), x: random(37, 11) }, attributes: {} },
@@ -65,8 +62,6 @@ export const CASES: { readonly [K in keyof typeof OPS]: CasesOf<(typeof OPS)[K]>
       attributes: { scale: 1 },
     },
   ],
-  clampedGate: rowCases(clampedGate),
-  gatedActivation: rowCases(gatedActivation),
   gatedDelta: [
     gatedDeltaCase("one token", 1, 1, 1, [4, 4]),
     gatedDeltaCase("texts one after another, several blocks", 41, 2, 4, [8, 12], [3, 13, 20]),
@@ -113,7 +108,6 @@ export const CASES: { readonly [K in keyof typeof OPS]: CasesOf<(typeof OPS)[K]>
       linearCase(1, 8992, 9, dtype),
     ]),
   ],
-  multiply: rowCases(multiply),
   nll: [
     {
       name: "one block, odd vocabulary",
@@ -223,7 +217,6 @@ export const CASES: { readonly [K in keyof typeof OPS]: CasesOf<(typeof OPS)[K]>
     { name: "one of many columns", inputs: { x: random(3, 600), indices: ids(1) }, attributes: {} },
     { name: "all", inputs: { x: random(2, 4), indices: ids(0, 1) }, attributes: {} },
   ],
-  scale: rowCases(scale),
   scaleColumns: [
     {
       name: "odd size, bias, residual",
@@ -241,7 +234,6 @@ export const CASES: { readonly [K in keyof typeof OPS]: CasesOf<(typeof OPS)[K]>
       attributes: {},
     },
   ],
-  softcap: rowCases(softcap),
   ...expertCases(),
   topK: [
     { name: "argmax of a short row", inputs: { x: random(1, 37) }, attributes: { k: 1 } },

@@ -1,6 +1,4 @@
-import { add, multiply, scale, softcap } from "../../rows/arithmetic.ts";
-import { activation, clampedGate, gatedActivation } from "../../rows/gates.ts";
-import { rowOp } from "../row-op.ts";
+import { ROW_OPS } from "../row-op.ts";
 import { attention } from "./attention.ts";
 import { combineRows } from "./combine-rows.ts";
 import { convolution } from "./convolution.ts";
@@ -25,23 +23,19 @@ import { topK } from "./top-k.ts";
 
 /** Every op. What is known of all ops (test cases; gradients) is a record with exactly these keys. */
 export const OPS = {
-  activation: rowOp(activation),
-  add: rowOp(add),
+  ...ROW_OPS,
   attention,
-  clampedGate: rowOp(clampedGate),
   combineRows,
   convolution,
   dropout,
   embedding,
   expertRows,
-  gatedActivation: rowOp(gatedActivation),
   gatedDelta,
   groupBias,
   groupedLinear,
   layerNorm,
   linear,
   mixRows,
-  multiply: rowOp(multiply),
   nll,
   normedLinear,
   regroup,
@@ -49,9 +43,7 @@ export const OPS = {
   rope,
   routerWeights,
   rows,
-  scale: rowOp(scale),
   scaleColumns,
-  softcap: rowOp(softcap),
   spreadRows,
   topK,
 } as const;
