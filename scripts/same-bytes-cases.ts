@@ -176,6 +176,7 @@ const OWN_CASES: readonly Case[] = [
     ],
   },
   trained("kradapter", "--method kradapter"),
+  trained("miss", "--method miss --rank 12"),
   ...MODEL_CASES,
 ];
 

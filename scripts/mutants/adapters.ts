@@ -84,6 +84,9 @@ export const ADAPTERS: MutationsByFile = {
       "rank-stabilized LoRA is scaled as a plain one",
     ],
   ],
+  "src/adapters/miss/method.ts": [
+    ["Math.min(r, input - col)", "r", "MiSS adds a whole last block of columns where fewer are left"],
+  ],
   "src/adapters/merge/finite.ts": [
     ["Math.abs(value) >= limit", "Math.abs(value) > limit", "a weight that rounds to infinity is not counted"],
   ],

@@ -8,6 +8,7 @@ import { kradapter } from "./kradapter/method.ts";
 import { lora } from "./lora/method.ts";
 import type { JsonObject } from "../files/lossless-json.ts";
 import { isConfigOf, type MethodDefinition, type TrainedMethod } from "./method/method.ts";
+import { miss } from "./miss/method.ts";
 import { METHOD_NAMES, type MethodName } from "./method-names.ts";
 import { nola } from "./nola/method.ts";
 import type { AdapterPlan, PlanOptions } from "./method/plan.ts";
@@ -18,7 +19,7 @@ import type { Adapter, WrittenSettings } from "./files/adapter.ts";
 import { vera } from "./vera/method.ts";
 
 /** A new method is a folder, a name in `method-names.ts`, and a line here. */
-const DEFINITIONS = { randlora, lora, dora, vera, nola, pranc, kradapter, hybrid, full } satisfies Record<
+const DEFINITIONS = { randlora, lora, dora, vera, nola, pranc, kradapter, miss, hybrid, full } satisfies Record<
   MethodName,
   TrainedMethod
 >;

@@ -29,7 +29,7 @@ test.each([false, true])("ΔW of a stored weight is the reference's; W stored (i
   };
   const shape = conv1d ? ([input, out] as const) : ([out, input] as const);
   const names = { module: "m", tensor: "m.weight", source: "m.weight" };
-  const formula = TEMPLATE.formula({ out, in: input }, r);
+  const formula = TEMPLATE.formula({ out, in: input }, { r, own: {} });
   const layer = { ...names, dtype: "F32", shape, out, in: input, conv1d, tensors, formula, scale: 0.5 } as const;
   const source = formulaDeltas(untrainedAdapter({}, Object.values(tensors)), [layer]);
   const live = gpu.memory.liveBytes;

@@ -1,4 +1,5 @@
 import type { Run } from "../../compute/tensor/run.ts";
+import type { Strided } from "../../compute/tensor/strided-sums.ts";
 import { sliceRows, type Tensor } from "../../compute/tensor/tensor.ts";
 
 /** ΔW (out, in) of a module as a formula of the tensors `T` that are trained of it, before α/r. */
@@ -19,6 +20,16 @@ export interface DeltaRows {
   readonly first: number;
   /** (count, in). */
   readonly rows: Tensor;
+}
+
+/** A part of a matrix that begins at any element; of its shape, where none is given. */
+export function partFrom(tensor: Tensor, row: number, col: number, shape = tensor.shape): Tensor {
+  return { ...tensor, shape, offset: tensor.offset + row * tensor.pitch + col };
+}
+
+/** What strided sums multiply with where they only add. */
+export function ones(run: Run): Strided {
+  return { of: run.upload("one", [1, 1], Float32Array.of(1)), steps: { row: 0, col: 0, term: 0 } };
 }
 
 /** Less than every device binds at once. */

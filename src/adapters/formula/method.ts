@@ -1,8 +1,12 @@
 import * as v from "valibot";
+import { RandloraError } from "../../files/errors.ts";
+import { oneLine } from "../../files/failure.ts";
+import { type JsonObject, toPlainObject } from "../../files/lossless-json.ts";
 import { mapValues } from "../../files/map-values.ts";
 import type { Adapter, AdapterTensor, WrittenSettings } from "../files/adapter.ts";
 import type { BaseModel } from "../base/base.ts";
 import {
+  biasKey,
   dropoutShare,
   finiteNumber,
   LAYER_KEYS,
@@ -36,62 +40,82 @@ import { formulaDeltas, type FormulaLayer } from "./deltas.ts";
 import { type Formula, rowsOf } from "./formula.ts";
 
 /** What makes a method of a formula for ΔW. The rest (files, fitting, merging, training) is the same for all. */
-export interface FormulaMethod<T extends string> {
+export interface FormulaMethod<T extends string, O extends v.ObjectEntries = Record<never, never>> {
   /** `--method`. */
   readonly name: string;
   /** As sentences have it. */
   readonly title: string;
-  /** Its `peft_type`, which PEFT has not. */
+  /** Its `peft_type`. */
   readonly peftType: string;
+  /** What PEFT's configuration says of it; left out where PEFT has no such method. */
+  readonly peft?: PeftKeys<O>;
   readonly usual: UsualSettings;
   /** The largest rank that makes sense for these modules. */
   most(modules: readonly ModuleShape[]): number;
-  /** What is trained of each module, by its rank. */
-  readonly tensors: TrainedTensors<Pick<FormulaConfig, "r">, T>;
+  /** What is trained of each module. */
+  readonly tensors: TrainedTensors<Sizes<O>, T>;
   /** Values before training; zeros where left out. `stream`: which module it is, for random ones. */
-  start(module: ModuleShape, rank: number, seed: number, stream: number): Start<T>;
-  formula(module: ModuleShape, rank: number): Formula<T>;
+  start(module: ModuleShape, sizes: Sizes<O>, seed: number, stream: number): Start<T>;
+  formula(module: ModuleShape, sizes: Sizes<O>): Formula<T>;
   /** What to say of a rank on these modules. */
   notes?(modules: readonly ModuleShape[], rank: number): readonly string[];
   /** Multiplications by an element of G when it is folded, of the least rank; `budget`'s time of a step counts them. */
   readonly terms: number;
 }
 
-/** The settings of such an adapter, in PEFT's manner. */
-export interface FormulaConfig extends LayerSettings {
+/** PEFT's names of a method's settings. */
+export interface PeftKeys<O extends v.ObjectEntries> {
+  /** Of the rank; "r" where it is left out. */
+  readonly rank?: string;
+  /** Of dropout; left out where PEFT has none for it. */
+  readonly dropout?: string;
+  /** What `bias` is where the biases of adapted layers are trained; left out where PEFT has no such key. */
+  readonly bias?: string;
+  /** Its other keys that decide something, with PEFT's defaults: a new adapter has these. */
+  readonly keys: O;
+  /** Why an adapter with such settings cannot be applied, if so. */
+  refusal?(own: Own<O>): string | undefined;
+  /** PEFT's merge rounds ΔW to the weight's dtype before it is added. */
+  readonly roundsDelta?: true;
+}
+
+type Own<O extends v.ObjectEntries> = v.InferOutput<v.ObjectSchema<O, undefined>>;
+
+/** What the tensors of an adapter depend on. */
+export interface Sizes<O extends v.ObjectEntries = Record<never, never>> {
   readonly r: number;
+  /** PEFT's further keys. */
+  readonly own: Own<O>;
+}
+
+/** The settings of such an adapter, in PEFT's manner. */
+export interface FormulaConfig<O extends v.ObjectEntries> extends LayerSettings, Sizes<O> {
   /** ΔW is scaled by α/r. */
   readonly alpha: number;
 }
 
-// Nobody else writes such files: what decides about ΔW has no default.
-const SCHEMA = v.object({
-  r: positiveInteger,
-  alpha: finiteNumber,
-  dropout: dropoutShare,
-  ...LAYER_KEYS,
-});
-
 /** The method of a formula. */
-export function formulaMethod<T extends string>(method: FormulaMethod<T>): MethodDefinition {
-  const { name, title, peftType, usual, tensors } = method;
+export function formulaMethod<T extends string, O extends v.ObjectEntries>(
+  method: FormulaMethod<T, O>,
+): MethodDefinition {
+  const { name, title, peftType, peft, usual, tensors } = method;
   const what = `${title}, which has no random bases`;
-  const count = (module: ModuleShape, r: number) => {
-    const shapes = tensors.shapes({ r }, { ...module, module: "" });
+  const count = (module: ModuleShape, r: number, own = ownKeys(method, {}, "")) => {
+    const shapes = tensors.shapes({ r, own }, { ...module, module: "" });
     return Object.values<readonly number[]>(shapes).reduce((sum, shape) => sum + shapeElements(shape), 0);
   };
   return {
     name,
     title,
     peftTypes: [peftType],
-    ownTypes: [peftType],
+    ownTypes: peft === undefined ? [peftType] : [],
     shared: [],
-    check: readConfig,
+    check: (written) => readConfig(method, written),
     plan(adapter, base, options) {
       const { layers, replacements } = fit(method, adapter, base);
       const notes = unusedGenerator(adapter, options, what);
       const load = async () => formulaDeltas(adapter, layers);
-      return { adapter, layers, replacements, notes, bases: "none", roundsDelta: false, load };
+      return { adapter, layers, replacements, notes, bases: "none", roundsDelta: peft?.roundsDelta ?? false, load };
     },
     convert: convertAsIs(what),
     training: {
@@ -109,8 +133,8 @@ export function formulaMethod<T extends string>(method: FormulaMethod<T>): Metho
       formsWhole: true,
       resolve: () => ({}),
       initial(adapter) {
-        const { r: rank, alpha, targets } = readConfig(adapter);
-        return { rank, alpha, ...targetSettings(targets) };
+        const { r: rank, alpha, targets } = readConfig(method, adapter);
+        return { rank, ...(usual.alphaPerRank === null ? {} : { alpha }), ...targetSettings(targets) };
       },
       async open({ base, model, seed }, settings, adapter) {
         const plan =
@@ -119,48 +143,94 @@ export function formulaMethod<T extends string>(method: FormulaMethod<T>): Metho
             : await openExisting(fit(method, adapter, base));
         return {
           parameters: plan.layers.flatMap(({ tensors: own }) => Object.values<AdapterTensor>(own).map(matrixOf)),
-          modules: trainedModuleRows(plan.layers, (layer) => count(layer, plan.config.r)),
+          modules: trainedModuleRows(plan.layers, (layer) => count(layer, plan.config.r, plan.config.own)),
           notes: method.notes?.(plan.layers, plan.config.r) ?? [],
-          place: (on) => place(on, plan, settings, seed),
+          place: (on) => place(on, method, plan, settings, seed),
         } satisfies Trainable;
       },
     },
   };
 }
 
-function readConfig({ settings, configFile }: WrittenSettings): FormulaConfig {
-  const read = parseSettings(SCHEMA, settings, configFile);
-  return { r: read.r, alpha: read.alpha, ...layerSettings(read, configFile) };
+/** @throws RandloraError `format` for a value that makes no sense, `adapter` for a variant that cannot be applied */
+function readConfig<T extends string, O extends v.ObjectEntries>(
+  method: FormulaMethod<T, O>,
+  { settings, configFile }: WrittenSettings,
+): FormulaConfig<O> {
+  const { peft, usual } = method;
+  // What nobody else writes has no default where it decides about ΔW.
+  const usually = <S extends v.GenericSchema<number>>(of: S, value: number) =>
+    peft === undefined ? of : v.optional(of, value);
+  const number = (key: string, of: v.GenericSchema<number | undefined, number>) =>
+    parseSettings(v.object({ [key]: of }), settings, configFile)[key] ?? NaN;
+  const r = number(peft?.rank ?? "r", usually(positiveInteger, usual.rank));
+  const { alphaPerRank } = usual;
+  const alpha = alphaPerRank === null ? r : number("alpha", usually(finiteNumber, alphaPerRank * usual.rank));
+  parseSettings(v.object(dropoutKeys(method, dropoutShare)), settings, configFile);
+  const own = ownKeys(method, settings, configFile);
+  const cause = peft?.refusal?.(own);
+  if (cause !== undefined) {
+    throw new RandloraError("adapter", `${oneLine(configFile)}: ${cause}`, "merge it with PEFT: merge_and_unload()");
+  }
+  const schema = v.object({ bias: biasKey(peft?.bias ?? "none"), ...LAYER_KEYS });
+  const layers = parseSettings(schema, settings, configFile);
+  return { r, alpha, own, ...layerSettings(layers, configFile) };
+}
+
+function ownKeys<T extends string, O extends v.ObjectEntries>(
+  { peft }: FormulaMethod<T, O>,
+  settings: WrittenSettings["settings"],
+  file: string,
+): Own<O> {
+  return parseSettings(v.object(peft?.keys ?? ({} as O)), settings, file);
+}
+
+/** What the configuration says of dropout: nothing where PEFT has none. */
+function dropoutKeys<S>({ peft }: { readonly peft?: { readonly dropout?: string } | undefined }, value: S) {
+  const key = peft === undefined ? "dropout" : peft.dropout;
+  return key === undefined ? {} : { [key]: value };
 }
 
 /** @throws RandloraError `adapter` with the reason when it cannot be applied, `format` for a file that is incomplete */
-function fit<T extends string>(method: FormulaMethod<T>, adapter: Adapter, base: BaseModel) {
-  const config = readConfig(adapter);
+function fit<T extends string, O extends v.ObjectEntries>(
+  method: FormulaMethod<T, O>,
+  adapter: Adapter,
+  base: BaseModel,
+) {
+  const config = readConfig(method, adapter);
   const found = fitAdapter(adapter, base, config, method.tensors);
   const scale = config.alpha / config.r;
   const layers = found.layers.map((layer): FormulaLayer<T> => {
-    return { ...layer, formula: method.formula(layer, config.r), scale };
+    return { ...layer, formula: method.formula(layer, config), scale };
   });
   return { ...found, layers };
 }
 
-function untrained<T extends string>(
-  { peftType, tensors, start }: FormulaMethod<T>,
+function untrained<T extends string, O extends v.ObjectEntries>(
+  method: FormulaMethod<T, O>,
   { rank, alpha, dropout }: AdapterSettings,
   targets: Targets,
   model: string,
   seed: number,
 ): Adapter {
-  const config = newConfig(model, targets, { alpha, dropout, peft_type: peftType, r: rank });
-  const values = (module: TargetModule, index: number) => start(module, rank, seed, index);
-  return untrainedAdapter(
-    config,
-    untrainedTensors(tensors, readConfig({ settings: config, configFile: "" }), targets.modules, values),
-  );
+  const { peftType, peft, usual, tensors, start } = method;
+  const own: JsonObject = {
+    ...(v.getDefaults(v.object(peft?.keys ?? ({} as O))) as JsonObject), // PEFT's, as JSON has them
+    ...(usual.alphaPerRank === null ? {} : { alpha }),
+    ...(peft?.bias === undefined ? {} : { bias: "none" }),
+    ...dropoutKeys(method, dropout),
+    peft_type: peftType,
+    [peft?.rank ?? "r"]: rank,
+  };
+  const config = newConfig(model, targets, own);
+  const sizes = readConfig(method, { settings: toPlainObject(config), configFile: "" });
+  const values = (module: TargetModule, index: number) => start(module, sizes, seed, index);
+  return untrainedAdapter(config, untrainedTensors(tensors, sizes, targets.modules, values));
 }
 
-async function place<T extends string>(
+async function place<T extends string, O extends v.ObjectEntries>(
   on: Placement,
+  method: FormulaMethod<T, O>,
   { adapter, layers }: { readonly adapter: Adapter; readonly layers: readonly FormulaLayer<T>[] },
   { dropout }: AdapterSettings,
   seed: number,
@@ -191,7 +261,7 @@ async function place<T extends string>(
     ...adaptedMethod(on, modules, { rate: dropout, seed }),
     content: () => {
       const own = layers.flatMap((layer) => Object.values<AdapterTensor>(layer.tensors));
-      return trainedContent(adapter, parameters, own, { dropout }, undefined);
+      return trainedContent(adapter, parameters, own, dropoutKeys(method, dropout), undefined);
     },
   };
 }

@@ -2,7 +2,7 @@ import { recordZero } from "../../compute/tensor/fill.ts";
 import { recordStridedSums, type Steps } from "../../compute/tensor/strided-sums.ts";
 import { sliceRows, type Tensor } from "../../compute/tensor/tensor.ts";
 import { itemAt } from "../../files/item-at.ts";
-import type { DeltaRows, Formula } from "../formula/formula.ts";
+import { type DeltaRows, type Formula, partFrom } from "../formula/formula.ts";
 import type { ModuleShape } from "../method/method.ts";
 import { kaimingUniform } from "../../compute/random/kaiming.ts";
 import { type FormulaMethod, formulaMethod } from "../formula/method.ts";
@@ -59,9 +59,9 @@ function khatriRao(module: ModuleShape, rank: number): Formula<"u" | "v"> {
       for (const { i, n, k, m } of productsOf(p, end, b)) {
         for (let row = i; row < i + n; row++) {
           const at = row * b + k - p;
-          const y = inRows ? sliceRows(part.rows, at, m) : columns(part.rows, at, m);
-          const x = { of: from(v, k, j), steps: { ...steps(1, v.pitch), term: 0 } };
-          const w = { of: from(u, row, j), steps: { ...steps(1, 0), term: 0 } };
+          const y = inRows ? sliceRows(part.rows, at, m) : partFrom(part.rows, 0, at, [part.rows.shape[0], m]);
+          const x = { of: partFrom(v, k, j), steps: { ...steps(1, v.pitch), term: 0 } };
+          const w = { of: partFrom(u, row, j), steps: { ...steps(1, 0), term: 0 } };
           recordStridedSums(run, { x, w, y, terms: 1, scale, accumulate: accumulate || !inRows });
         }
       }
@@ -81,8 +81,8 @@ function khatriRao(module: ModuleShape, rank: number): Formula<"u" | "v"> {
             scale,
             accumulate: true,
           });
-        added(columns(sliceRows(gradients.u, i, n), j, count), from(v, k, j), b * product, product, m);
-        added(columns(sliceRows(gradients.v, k, m), j, count), from(u, i, j), product, b * product, n);
+        added(partFrom(gradients.u, i, j, [n, count]), partFrom(v, k, j), b * product, product, m);
+        added(partFrom(gradients.v, k, j, [m, count]), partFrom(u, i, j), product, b * product, n);
       }
     },
   };
@@ -99,16 +99,6 @@ export function productsOf(first: number, end: number, b: number): Products[] {
     p += part.n * part.m;
   }
   return found;
-}
-
-/** A matrix from an element on. */
-function from(tensor: Tensor, row: number, col: number): Tensor {
-  return { ...tensor, offset: tensor.offset + row * tensor.pitch + col };
-}
-
-/** Columns that begin at any element. */
-function columns(tensor: Tensor, first: number, count: number): Tensor {
-  return { ...tensor, shape: [tensor.shape[0], count], offset: tensor.offset + first };
 }
 
 /** The spread of V, kaiming_uniform_(a = 5), beside that of a = √5. */
@@ -134,11 +124,11 @@ export const KRADAPTER: FormulaMethod<"u" | "v"> = {
     },
     meaning: "U is (a, short) and V (b, short): short is W's shorter side, a at most r, a · b at least the longer one",
   },
-  start(module, rank, seed, stream) {
-    const { b, short } = khatriRaoShape(module, rank);
+  start(module, { r }, seed, stream) {
+    const { b, short } = khatriRaoShape(module, r);
     return { v: () => kaimingUniform(short, b, seed, stream).map((value) => value * SPREAD) };
   },
-  formula: khatriRao,
+  formula: (module, { r }) => khatriRao(module, r),
   notes(modules, rank) {
     const most = KRADAPTER.most(modules);
     if (rank <= most) return [];

@@ -1,11 +1,14 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { object, type ObjectEntries } from "valibot";
 import type { Device } from "../../compute/device/device.ts";
 import { openTestDevice } from "../../compute/device/testing/open.ts";
 import { Run } from "../../compute/tensor/run.ts";
 import { sliceRows, type Tensor } from "../../compute/tensor/tensor.ts";
 import { itemAt } from "../../files/item-at.ts";
+import type { JsonObject } from "../../files/lossless-json.ts";
 import { mapValues } from "../../files/map-values.ts";
 import { shapeElements } from "../../files/safetensors/header.ts";
+import { parseSettings } from "../base/config-keys.ts";
 import type { DeltaRows } from "../formula/formula.ts";
 import type { FormulaMethod } from "../formula/method.ts";
 import { matrixOf } from "../method/train.ts";
@@ -24,12 +27,15 @@ function partsOf(matrix: Tensor, cuts: readonly number[]): DeltaRows[] {
 
 /**
  * Holds a formula's ΔW to its definition, and its gradients to slopes of that.
+ * @param settings PEFT's further keys, where they are not the usual ones
  * @param modules out, in and rank: tall, wide and square, with sizes that nothing divides
  */
-export function testFormula<T extends string>(
-  { title, formula, tensors }: FormulaMethod<T>,
+export function testFormula<T extends string, O extends ObjectEntries>(
+  { title, formula, tensors, peft }: FormulaMethod<T, O>,
   modules: readonly (readonly [out: number, input: number, rank: number])[],
+  settings: JsonObject = {},
 ): void {
+  const own = parseSettings(object(peft?.keys ?? ({} as O)), settings, "");
   let gpu: Device;
   beforeAll(async () => {
     gpu = await openTestDevice({ limits: "guaranteed" });
@@ -38,8 +44,8 @@ export function testFormula<T extends string>(
 
   describe.each(modules)(`${title}: ΔW (%d, %d) of rank %d`, (out, input, r) => {
     const shape = { out, in: input };
-    const one = formula(shape, r);
-    const shapes = tensors.shapes({ r }, { ...shape, module: "" });
+    const one = formula(shape, { r, own });
+    const shapes = tensors.shapes({ r, own }, { ...shape, module: "" });
     const valuesOf = () => mapValues(shapes, (size) => numbers(shapeElements(size)));
     const place = (values: ReturnType<typeof valuesOf>) =>
       mapValues(shapes, (size, key) => placed(gpu, matrixOf({ name: key, shape: size }).shape, values[key], 64));

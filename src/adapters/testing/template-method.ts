@@ -4,7 +4,7 @@ import { recordGemm } from "../../compute/tensor/gemm.ts";
 import { sliceRows } from "../../compute/tensor/tensor.ts";
 import { itemAt } from "../../files/item-at.ts";
 import type { Formula } from "../formula/formula.ts";
-import { type FormulaMethod, formulaMethod } from "../formula/method.ts";
+import { type FormulaMethod, formulaMethod, type Sizes } from "../formula/method.ts";
 import type { ModuleShape } from "../method/method.ts";
 
 /** ΔW = α/r · B·A, LoRA's, by its definition. */
@@ -20,14 +20,14 @@ export const TEMPLATE: FormulaMethod<"a" | "b"> = {
     meaning: "A is (r, in) and B (out, r)",
   },
   // B is zero, so that training begins with the base itself.
-  start: ({ in: input }, rank, seed, stream) => ({ a: () => kaimingUniform(rank, input, seed, stream) }),
+  start: ({ in: input }, { r }, seed, stream) => ({ a: () => kaimingUniform(r, input, seed, stream) }),
   formula: lowRank,
   terms: 2,
 };
 
 export const template = formulaMethod(TEMPLATE);
 
-function lowRank({ in: input }: ModuleShape, rank: number): Formula<"a" | "b"> {
+function lowRank({ in: input }: ModuleShape, { r: rank }: Sizes): Formula<"a" | "b"> {
   return {
     at({ a, b }, row, col) {
       let sum = 0;
