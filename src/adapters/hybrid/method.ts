@@ -18,8 +18,7 @@ import {
 } from "./config.ts";
 import { findTargets, type Targets } from "../base/target-modules.ts";
 import { stackExperts } from "../lora/expert-stacks.ts";
-import { frozenLora } from "../lora/frozen.ts";
-import { lora, loraTraining, newLora, trainableLora } from "../lora/method.ts";
+import { frozenLora, lora, loraTraining, newLora, trainableLora } from "../lora/method.ts";
 import { RANDLORA_SETTINGS, resolveRandlora, type Variant } from "../randlora/config.ts";
 import { convertRandlora, openNewRandlora, randloraTraining, trainableRandlora } from "../randlora/method.ts";
 import type {

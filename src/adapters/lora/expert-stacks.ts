@@ -3,17 +3,17 @@ import type { Tensor } from "../../compute/tensor/tensor.ts";
 import { RandloraError } from "../../files/errors.ts";
 import { quote } from "../../files/failure.ts";
 import { itemAt } from "../../files/item-at.ts";
+import { shapeElements } from "../../files/safetensors/header.ts";
 import type { Adapter, AdapterTensor } from "../files/adapter.ts";
 import type { BaseModel } from "../base/base.ts";
-import { type ExpertGroup, groupExperts } from "../base/experts.ts";
+import { groupExperts } from "../base/experts.ts";
 import type { ExpertAddend } from "../delta/low-rank/linears.ts";
 import { memoryTensor } from "../files/tensors.ts";
 import { readAllValues } from "../files/values.ts";
 import type { ParameterPlan, Parameters } from "../method/parameters.ts";
-import { type ExpertFactors, expertsOfB, storedB } from "./experts.ts";
+import { LORA_TENSORS } from "./config.ts";
+import { expertsOfB, storedB } from "./experts.ts";
 import type { LoraLayer, LoraPlan } from "./plan.ts";
-
-type Values = Float32Array<ArrayBuffer>;
 
 /** Factors of all experts' matrices under training, those of one expert below the other's: what grouped products take. */
 export interface ExpertStack {
@@ -32,10 +32,8 @@ export interface ExpertStack {
   readonly firstColumn: number;
   /** Those of the experts, where the file has factors of each. */
   readonly layers: readonly LoraLayer[];
-  /** What the adapter holds of them. @throws RandloraError `numeric`, `file` */
-  read(): Promise<{ readonly a: Values; readonly b: Values }>;
-  /** The tensors of an adapter's file with these values. */
-  written(a: Values, b: Values): AdapterTensor[];
+  /** As the file has them: those of all experts together, or of each. */
+  readonly parts: readonly LoraLayer["tensors"][];
 }
 
 /**
@@ -44,94 +42,52 @@ export interface ExpertStack {
  * @throws RandloraError `usage` where some experts of a matrix are adapted and others are not
  */
 export function stackExperts(
-  { adapter, layers, experts }: LoraPlan,
+  { layers, experts: together }: LoraPlan,
   base: BaseModel,
 ): { readonly layers: readonly LoraLayer[]; readonly stacks: readonly ExpertStack[] } {
   const { groups, others } = groupExperts(layers, base);
-  const joined = groups.map((group) => stackOfEach(adapter, group));
-  return { layers: others, stacks: [...experts.map((one) => stackOfAll(adapter, one)), ...joined] };
+  const ofAll = together.map(({ parameter, prefix, tensors, rank, scale }) => {
+    const { module, name, experts, out, in: input, tensors: weights } = parameter;
+    const place = { tensor: itemAt(weights, 0), firstColumn: 0, layers: [], parts: [tensors] };
+    return stackOf(prefix, { name: `${module}.${name}`, experts, out, in: input, rank, scale, ...place });
+  });
+  const ofEach = groups.map(({ name, experts, layers: own, firstColumn }) => {
+    const { out, in: input, rank, scale, tensor } = itemAt(own, 0);
+    if (own.some((layer) => layer.rank !== rank || layer.scale !== scale)) {
+      const cause = `experts are adapted in ${quote(name)} at several ranks or scales`;
+      throw new RandloraError("usage", cause, "merge the adapter, and train a new one");
+    }
+    const place = { tensor, firstColumn, layers: own, parts: own.map(({ tensors }) => tensors) };
+    return stackOf(name, { name, experts, out, in: input, rank, scale, ...place });
+  });
+  return { layers: others, stacks: [...ofAll, ...ofEach] };
 }
 
-/** Factors that a file has together. */
-function stackOfAll(adapter: Adapter, { parameter, prefix, tensors, rank, scale }: ExpertFactors): ExpertStack {
-  const { module, name, experts, out, in: input } = parameter;
-  const sizes = { experts, out, rank };
-  const { a, b } = tensors;
+function stackOf(prefix: string, stack: Omit<ExpertStack, "a" | "b">): ExpertStack {
+  const { experts, out, in: input, rank } = stack;
   return {
-    name: `${module}.${name}`,
-    ...sizes,
-    in: input,
-    scale,
-    ...planned(prefix, { ...sizes, in: input }),
-    tensor: itemAt(parameter.tensors, 0),
-    firstColumn: 0,
-    layers: [],
-    async read() {
-      const values = await readAllValues(adapter, tensors);
-      return { a: values.a, b: expertsOfB(values.b, sizes) };
-    },
-    written: (ofA, ofB) => [tensorOf(a, ofA), tensorOf(b, storedB(ofB, sizes))],
+    ...stack,
+    a: { name: `${prefix}.${LORA_TENSORS.names.a}`, shape: [experts * rank, input] },
+    b: { name: `${prefix}.${LORA_TENSORS.names.b}`, shape: [experts * out, rank] },
   };
-}
-
-/** Factors that a file has for each expert. */
-function stackOfEach(
-  adapter: Adapter,
-  { name, experts, layers: own, firstColumn }: ExpertGroup<LoraLayer>,
-): ExpertStack {
-  const first = itemAt(own, 0);
-  const { out, in: input, rank, scale } = first;
-  if (own.some((layer) => layer.rank !== rank || layer.scale !== scale)) {
-    const cause = `experts are adapted in ${quote(name)} at several ranks or scales`;
-    throw new RandloraError("usage", cause, "merge the adapter, and train a new one");
-  }
-  const sizes = { experts, out, rank };
-  return {
-    name,
-    ...sizes,
-    in: input,
-    scale,
-    ...planned(name, { ...sizes, in: input }),
-    tensor: first.tensor,
-    firstColumn,
-    layers: own,
-    async read() {
-      const [a, b] = [new Float32Array(experts * rank * input), new Float32Array(experts * out * rank)];
-      for (const [expert, { tensors: of }] of own.entries()) {
-        const values = await readAllValues(adapter, of);
-        a.set(values.a, expert * rank * input);
-        b.set(values.b, expert * out * rank);
-      }
-      return { a, b };
-    },
-    written: (a, b) =>
-      own.flatMap(({ tensors: of }, expert) => [
-        tensorOf(of.a, a.slice(expert * rank * input, (expert + 1) * rank * input)),
-        tensorOf(of.b, b.slice(expert * out * rank, (expert + 1) * out * rank)),
-      ]),
-  };
-}
-
-function planned(
-  name: string,
-  { experts, out, in: input, rank }: Pick<ExpertStack, "experts" | "out" | "in" | "rank">,
-): Pick<ExpertStack, "a" | "b"> {
-  return {
-    a: { name: `${name}.lora_A.weight`, shape: [experts * rank, input] },
-    b: { name: `${name}.lora_B.weight`, shape: [experts * out, rank] },
-  };
-}
-
-function tensorOf({ name, shape }: AdapterTensor, values: Values): AdapterTensor {
-  return memoryTensor(name, "F32", shape, new Uint8Array(values.buffer, values.byteOffset, values.byteLength));
 }
 
 /** Writes what stacks begin with. @throws RandloraError `numeric`, `file` */
-export async function writeStacks(parameters: Parameters, stacks: readonly ExpertStack[]): Promise<void> {
-  for (const { a, b, read } of stacks) {
-    const values = await read();
-    parameters.write(a.name, "value", values.a);
-    parameters.write(b.name, "value", values.b);
+export async function writeStacks(
+  parameters: Parameters,
+  adapter: Adapter,
+  stacks: readonly ExpertStack[],
+): Promise<void> {
+  for (const stack of stacks) {
+    const { a, b, parts } = stack;
+    const [ofA, ofB] = [new Float32Array(shapeElements(a.shape)), new Float32Array(shapeElements(b.shape))];
+    for (const [at, tensors] of parts.entries()) {
+      const values = await readAllValues(adapter, tensors);
+      ofA.set(values.a, at * values.a.length);
+      ofB.set(parts.length === 1 ? expertsOfB(values.b, stack) : values.b, at * values.b.length);
+    }
+    parameters.write(a.name, "value", ofA);
+    parameters.write(b.name, "value", ofB);
   }
 }
 
@@ -157,8 +113,19 @@ export function addendsOf(
 /** The tensors of a file with what stacks hold now. @throws RandloraError `gpu` */
 export async function savedStacks(parameters: Parameters, stacks: readonly ExpertStack[]): Promise<AdapterTensor[]> {
   const tensors: AdapterTensor[] = [];
-  for (const { a, b, written } of stacks) {
-    tensors.push(...written(await parameters.read(a.name), await parameters.read(b.name)));
+  for (const stack of stacks) {
+    const { a, b, parts } = stack;
+    const [ofA, ofB] = [await parameters.read(a.name), await parameters.read(b.name)];
+    const written = { a: ofA, b: parts.length === 1 ? storedB(ofB, stack) : ofB };
+    for (const [at, of] of parts.entries()) {
+      tensors.push(...(["a", "b"] as const).map((side) => tensorOf(of[side], written[side], at)));
+    }
   }
   return tensors;
+}
+
+/** @param at which part of the values it has: those of others are as large */
+function tensorOf({ name, shape }: AdapterTensor, values: Float32Array, at: number): AdapterTensor {
+  const size = shapeElements(shape);
+  return memoryTensor(name, "F32", shape, new Uint8Array(values.slice(at * size, (at + 1) * size).buffer));
 }

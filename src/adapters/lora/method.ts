@@ -3,7 +3,8 @@ import { kaimingUniform } from "../../compute/random/kaiming.ts";
 import { sliceRows } from "../../compute/tensor/tensor.ts";
 import { RandloraError } from "../../files/errors.ts";
 import { mapValues } from "../../files/map-values.ts";
-import type { Adapter } from "../files/adapter.ts";
+import type { Adapter, AdapterTensor } from "../files/adapter.ts";
+import { memoryTensor } from "../files/tensors.ts";
 import { findTargets, type Targets } from "../base/target-modules.ts";
 import { lowRankFlops, lowRankMethod, type LowRankMode } from "../delta/low-rank/linears.ts";
 import {
@@ -17,6 +18,7 @@ import {
 } from "../method/train.ts";
 import type { AdapterTraining, MethodDefinition } from "../method/method.ts";
 import { openExisting, targetSettings } from "../method/existing.ts";
+import { Parameters } from "../method/parameters.ts";
 import type { Addend, Placement, Trainable } from "../method/training.ts";
 import type { AdapterSettings } from "../method/settings.ts";
 import { LORA_TENSORS, loraConfig, plainLoraKeys } from "./config.ts";
@@ -116,6 +118,30 @@ function notesOfRank(layers: readonly LoraLayer[]): string[] {
   ];
 }
 
+/**
+ * A LoRA that has its part in each pass and stays what it is: its factors are parameters of its own, which no optimizer
+ * touches, and are written as the adapter's file holds them, byte for byte. @throws RandloraError `file`
+ */
+export async function frozenLora({ adapter, layers }: LoraPlan, mode: LowRankMode): Promise<Trainable<Addend>> {
+  const stored: AdapterTensor[] = [];
+  // The file may be gone when they are written.
+  for (const { name, dtype, shape, readAll } of layers.flatMap(({ tensors: { a, b } }) => [a, b])) {
+    stored.push(memoryTensor(name, dtype, shape, await readAll()));
+  }
+  const { parameters: own, place: placed } = trainableLora({ adapter, layers }, mode);
+  const config = { ...adapter.config, inference_mode: true, lora_dropout: mode.dropout };
+  return {
+    parameters: [],
+    modules: trainedModuleRows(layers, () => 0),
+    notes: [],
+    place: async (on) => ({
+      ...(await placed({ ...on, parameters: new Parameters(on.gpu, own, undefined, false) })),
+      watched: () => [],
+      content: async () => ({ config, bases: undefined, tensors: stored, metadata: new Map() }),
+    }),
+  };
+}
+
 async function place(
   { parameters, tensors: weights, factor = 1 }: Placement,
   { adapter, layers: given, stacks }: Required<LoraParts>,
@@ -123,7 +149,7 @@ async function place(
 ): Promise<Addend> {
   const layers = given.map((layer) => ({ ...layer, scale: layer.scale * factor }));
   await writeTrained(parameters, adapter, layers);
-  await writeStacks(parameters, stacks);
+  await writeStacks(parameters, adapter, stacks);
   const factors = layers.map(({ tensors }) => mapValues(tensors, ({ name }) => parameters.get(name).value));
   // For whoever asks for ΔW of one expert.
   const ofExperts = stacks.flatMap(({ a, b, rank, out, layers: each }) => {

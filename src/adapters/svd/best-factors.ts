@@ -1,7 +1,7 @@
 import type { Steps } from "../frozen/drawing/steps.ts";
 import { eigenpairSteps, eigenpairWork } from "./eigenvectors.ts";
 import { type Dense, gramSteps } from "./gram.ts";
-import { RANK_TOLERANCE } from "./singular-values.ts";
+import { combined, RANK_TOLERANCE } from "./singular-values.ts";
 
 /** How much of a matrix is kept: at most so many directions, and no more than keep this part of Σ s². */
 export interface Kept {
@@ -41,7 +41,7 @@ export function* bestFactorSteps(
   const { values, vectors } = yield* eigenpairSteps(gram, (squares) => (rank = rankOf(squares, kept)), onWork);
   const others: Float64Array[] = [];
   for (const vector of vectors) {
-    others.push(isWide ? combination(matrix, vector) : products(matrix, vector));
+    others.push(combined(matrix, vector));
     onWork(rows * cols);
     yield;
   }
@@ -75,25 +75,6 @@ function rankOf(squares: Float64Array, { rank = Infinity, energy = 1 }: Kept): n
     count++;
   }
   return count;
-}
-
-/** Aᵀ·x. */
-function combination({ rows, cols, data }: Dense, x: Float64Array): Float64Array {
-  const sum = new Float64Array(cols);
-  for (let row = 0; row < rows; row++) {
-    const factor = x[row] as number;
-    for (let col = 0; col < cols; col++) sum[col] = (sum[col] as number) + factor * (data[row * cols + col] as number);
-  }
-  return sum;
-}
-
-/** A·x. */
-function products({ rows, cols, data }: Dense, x: Float64Array): Float64Array {
-  return Float64Array.from({ length: rows }, (_, row) => {
-    let sum = 0;
-    for (let col = 0; col < cols; col++) sum += (data[row * cols + col] as number) * (x[col] as number);
-    return sum;
-  });
 }
 
 function scale(vector: Float64Array, factor: number): void {

@@ -92,7 +92,7 @@ function vectorAt({ rows, cols, data }: Dense, which: number): Float64Array {
 }
 
 /** The sum of the rows, or the columns where these are fewer, times these factors. */
-function combined({ rows, cols, data }: Dense, factors: Float64Array): Float64Array {
+export function combined({ rows, cols, data }: Dense, factors: Float64Array): Float64Array {
   if (rows > cols) return Float64Array.from({ length: rows }, (_, row) => dot(data, row * cols, factors));
   const total = new Float64Array(cols);
   for (let row = 0; row < rows; row++) addRow(total, data, row * cols, at(factors, row));

@@ -110,22 +110,19 @@ export async function openPair(
   choice: DeltaChoice,
   signal?: AbortSignal,
 ): Promise<readonly [OpenDeltas, OpenDeltas]> {
-  const open = async (path: string, onBase: boolean) => await openDeltas(gpu, path, { ...choice, onBase }, signal);
-  const first = await open(paths[0], false);
+  const needBase = await Promise.all(paths.map(needsBase));
+  const all = { ...choice, onBase: needBase.includes(true) };
+  const first = await openDeltas(gpu, paths[0], all, signal);
   try {
-    const second = await open(paths[1], false);
-    if (first.isAlone === second.isAlone) return [first, second];
-    await first[Symbol.asyncDispose]();
-    await second[Symbol.asyncDispose]();
+    return [first, await openDeltas(gpu, paths[1], all, signal)];
   } catch (thrown) {
     await first[Symbol.asyncDispose]();
     throw thrown;
   }
-  const again = await open(paths[0], true);
-  try {
-    return [again, await open(paths[1], true)];
-  } catch (thrown) {
-    await again[Symbol.asyncDispose]();
-    throw thrown;
-  }
+}
+
+/** Do an adapter's own tensors not give the shapes of all W? */
+async function needsBase(path: string): Promise<boolean> {
+  await using adapter = await openAdapter(path);
+  return methodOfAdapter(adapter).planAlone === undefined;
 }
