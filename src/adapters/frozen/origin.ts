@@ -10,7 +10,7 @@ import type { LayerSettings } from "../base/config-keys.ts";
 import { targetMatcher } from "../base/targets.ts";
 import type { GeneratorName } from "../../compute/random/names.ts";
 import { describe, sharedName } from "../files/shared-tensors.ts";
-import type { PlanOptions } from "../method/plan.ts";
+import type { BasesOrigin, PlanOptions } from "../method/plan.ts";
 import type { Bases, BasesExtent } from "./drawing/bases.ts";
 import { type StdCache, userStdCache } from "../files/std-cache.ts";
 import { takeSteps } from "./drawing/steps.ts";
@@ -104,9 +104,11 @@ export type FrozenOrigin<Z, R> =
 export type BasesFrom = FrozenOrigin<unknown, unknown>["kind"];
 
 /** The decision, with what the user should know about it. */
-interface FrozenChoice<Z, R> {
-  readonly bases: FrozenOrigin<Z, R>;
+export interface FrozenChoice<Z, R> {
+  readonly origin: FrozenOrigin<Z, R>;
+  /** What the file records. */
   readonly record: R | undefined;
+  readonly bases: BasesOrigin;
   readonly notes: readonly string[];
 }
 
@@ -132,7 +134,7 @@ export function chooseFrozen<C extends FrozenSettings, Z extends object, R exten
 ): FrozenChoice<Z, R> {
   if (fresh !== undefined) {
     const drawn = { ...fresh, ...kind.sizesFor(layers) };
-    return { bases: { kind: "drawn", drawn, record: undefined }, record: undefined, notes: [] };
+    return drawnChoice<Z, R>(drawn, undefined, []);
   }
   const record = recordOf(adapter, kind);
   requireSameGenerator(adapter, record?.generator, { generator, amongOthers });
@@ -140,7 +142,8 @@ export function chooseFrozen<C extends FrozenSettings, Z extends object, R exten
   if (saved !== undefined) {
     const unused = `${oneLine(adapter.path)} holds its bases: --generator is not needed and has no effect`;
     return {
-      bases: { kind: "saved", ...saved },
+      origin: { kind: "saved", ...saved },
+      bases: "saved",
       record,
       notes: generator === undefined || amongOthers ? [] : [unused],
     };
@@ -151,7 +154,7 @@ export function chooseFrozen<C extends FrozenSettings, Z extends object, R exten
   };
   if (record !== undefined) {
     requireFit(record.generator, adapter.file);
-    return { bases: { kind: "drawn", drawn: record, record }, record, notes: [] };
+    return drawnChoice(record, record, []);
   }
   const fits = generator !== undefined && (kind.unfit(generator, config) === undefined || !amongOthers);
   const chosen = kind.unrecorded(adapter, config, fits ? generator : undefined);
@@ -160,7 +163,11 @@ export function chooseFrozen<C extends FrozenSettings, Z extends object, R exten
   const [own, sizes] = [kind.sizesFor(layers), kind.sizesFor([...layers, ...others])];
   const notes = unadaptedNote(adapter, base, layers.length, others, JSON.stringify(own) !== JSON.stringify(sizes));
   const drawn = { generator: chosen, dtype: gridOfLayers(layers, adapter), ...sizes };
-  return { bases: { kind: "drawn", drawn, record }, record, notes };
+  return drawnChoice<Z, R>(drawn, record, notes);
+}
+
+function drawnChoice<Z, R>(drawn: Drawn<Z>, record: R | undefined, notes: readonly string[]): FrozenChoice<Z, R> {
+  return { origin: { kind: "drawn", drawn, record }, record, bases: drawn.generator, notes };
 }
 
 /** What an adapter records of its random matrices. @throws RandloraError `format` */

@@ -34,7 +34,7 @@ export interface FrozenInTraining {
 interface FrozenToOpen<C, Z, R> {
   readonly adapter: Adapter;
   readonly config: C;
-  readonly bases: FrozenOrigin<Z, R>;
+  readonly origin: FrozenOrigin<Z, R>;
   /** What the file records. */
   readonly record: R | undefined;
   readonly extent: BasesExtent;
@@ -65,7 +65,7 @@ export function parseBasesFrom(choices: MethodChoices | undefined): BasesFrom | 
  */
 export async function openFrozen<C extends FrozenSettings, Z extends object, R extends FrozenRecord & Z>(
   kind: FrozenKind<C, Z, R>,
-  { adapter, config, extent, layers, record: known, bases: given }: FrozenToOpen<C, Z, R>,
+  { adapter, config, extent, layers, record: known, origin: given }: FrozenToOpen<C, Z, R>,
   from: BasesFrom | undefined,
   signal: AbortSignal | undefined,
   complete = (record: R): R => record,

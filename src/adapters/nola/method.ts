@@ -23,9 +23,8 @@ import type { Method, Placement, Trainable } from "../method/training.ts";
 import type { Parameter } from "../method/parameters.ts";
 import { MOST_BASES, nolaConfig, PEFT_TYPE } from "./config.ts";
 import { drawsOf, formatRecord, GENERATOR, type NolaDraws } from "./draws.ts";
-import { NOLA_TENSORS, nolaAdapterPlan, type NolaLayer, type NolaPlan, planNola } from "./plan.ts";
+import { NOLA_TENSORS, type NolaLayer, type NolaPlan, planNola } from "./plan.ts";
 import { type CoefficientRows, type FormedStack, initialStacks, NolaBases } from "./products.ts";
-import { unusedGenerator } from "../method/fit.ts";
 import { convertAsIs } from "../frozen/convert.ts";
 
 /** Settings that NoLA has beside those of every adapter. */
@@ -191,8 +190,7 @@ export const nola: MethodDefinition<NolaSettings> = {
   ownTypes: [PEFT_TYPE],
   shared: [],
   check: nolaConfig,
-  plan: (adapter, base, options) =>
-    nolaAdapterPlan(planNola(adapter, base), unusedGenerator(adapter, options, "NoLA and records what draws it")),
+  plan: planNola,
   convert: convertAsIs("NoLA, whose random factors are never stored", (adapter) => {
     drawsOf(adapter, nolaConfig(adapter));
     return GENERATOR;

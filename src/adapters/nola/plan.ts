@@ -13,8 +13,8 @@ import type { BaseModel } from "../base/base.ts";
 import { derivedDeltas, type FormFactors } from "../delta/low-rank/product.ts";
 import { allocateStacks, factorsOf, Transposition } from "../delta/low-rank/stacks.ts";
 import { readAllValues, readValues } from "../files/values.ts";
-import { type Fit, fitAdapter, type FittedLayer, type TrainedTensors } from "../method/fit.ts";
-import type { AdapterPlan, DeltaSource } from "../method/plan.ts";
+import { fitAdapter, type FittedLayer, type TrainedTensors, unusedGenerator } from "../method/fit.ts";
+import type { AdapterPlan, DeltaSource, PlanOptions } from "../method/plan.ts";
 import { type NolaConfig, nolaConfig } from "./config.ts";
 import {
   basesScale,
@@ -43,7 +43,7 @@ export interface NolaLayer extends FittedLayer<"a" | "b"> {
 }
 
 /** Everything that applying a NoLA adapter to a base takes, checked; no tensor has been read yet. */
-export interface NolaPlan extends Fit<NolaConfig, "a" | "b"> {
+export interface NolaPlan extends AdapterPlan {
   readonly layers: readonly NolaLayer[];
   readonly draws: NolaDraws;
 }
@@ -52,37 +52,26 @@ export interface NolaPlan extends Fit<NolaConfig, "a" | "b"> {
  * Fits a NoLA adapter to a base. Throws `RandloraError` "adapter" with the reason when it cannot be applied, "format" for
  * a file that is incomplete.
  */
-export function planNola(adapter: Adapter, base: BaseModel): NolaPlan {
+export function planNola(adapter: Adapter, base: BaseModel, options: PlanOptions = {}): NolaPlan {
   const config = nolaConfig(adapter);
   const draws = drawsOf(adapter, config);
   const fit = fitAdapter(adapter, base, config, NOLA_TENSORS);
   const large = fit.layers.find(({ out, in: input }) => input > draws.maxIn || out > draws.maxOut);
   if (large === undefined) {
     const { r: rank, alpha } = config;
-    return { ...fit, draws, layers: fit.layers.map((layer) => ({ ...layer, rank, scale: alpha / rank })) };
+    const layers = fit.layers.map((layer) => ({ ...layer, rank, scale: alpha / rank }));
+    const notes = unusedGenerator(adapter, options, "NoLA and records what draws it");
+    // As PEFT merges a LoRA.
+    const known = { ...fit, draws, layers, notes, bases: GENERATOR, roundsDelta: false } as const;
+    return { ...known, load: async () => nolaDeltas(known) };
   }
   const theirs = `${quote(large.source)} of ${oneLine(base.path)} has [${large.shape.join(", ")}]`;
   const cause = `${theirs}, but the factors were drawn for ${draws.maxOut} × ${draws.maxIn} at most`;
   throw new RandloraError("adapter", `${oneLine(adapter.file)}: ${cause}`, "the adapter was made for another model");
 }
 
-/** A NoLA adapter among those of other methods. */
-export function nolaAdapterPlan(plan: NolaPlan, notes: readonly string[]): AdapterPlan {
-  const { adapter, layers, replacements } = plan;
-  return {
-    adapter,
-    layers,
-    replacements,
-    notes,
-    bases: GENERATOR,
-    // As PEFT merges a LoRA.
-    roundsDelta: false,
-    load: async () => nolaDeltas(plan),
-  };
-}
-
 /** ΔW of its layers. All factors are formed at once, since their bases are the same: as large as a LoRA of this rank. */
-export function nolaDeltas(plan: NolaPlan): DeltaSource {
+export function nolaDeltas(plan: Pick<NolaPlan, "adapter" | "layers" | "draws">): DeltaSource {
   const { adapter, layers, draws } = plan;
   return derivedDeltas(layers, {
     share: (gpu, staging) => formFactors(gpu, plan, staging),
@@ -108,7 +97,7 @@ export function nolaDeltas(plan: NolaPlan): DeltaSource {
 
 async function formFactors(
   gpu: Device,
-  { adapter, layers, draws }: NolaPlan,
+  { adapter, layers, draws }: Parameters<typeof nolaDeltas>[0],
   staging: Staging,
 ): Promise<FormFactors<NolaLayer>> {
   const { rank } = draws;

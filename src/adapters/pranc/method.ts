@@ -16,7 +16,7 @@ import { type AdapterSettings, BASES_SETTINGS } from "../method/settings.ts";
 import type { AdapterTraining, MethodDefinition } from "../method/method.ts";
 import { refuseMore, targetSettings } from "../method/existing.ts";
 import type { Method, Placement, Trainable } from "../method/training.ts";
-import { COEFFICIENTS, MOST_BASES, planPranc, prancAdapterPlan, prancConfig, type PrancPlan } from "./plan.ts";
+import { COEFFICIENTS, MOST_BASES, planPranc, prancConfig, type PrancPlan } from "./plan.ts";
 import { formatPrancRecord, PRANC_GENERATOR, prancRecord } from "./stream.ts";
 import { convertAsIs } from "../frozen/convert.ts";
 
@@ -149,7 +149,7 @@ export const pranc: MethodDefinition<PrancSettings> = {
   ownTypes: ["PRANC"],
   shared: [],
   check: prancConfig,
-  plan: (adapter, base, options) => prancAdapterPlan(planPranc(adapter, base, options)),
+  plan: planPranc,
   // Without its record the coefficients say nothing.
   convert: convertAsIs("PRANC, whose bases are as large as the model each", (adapter) => {
     prancRecord(adapter);

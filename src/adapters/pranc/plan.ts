@@ -19,7 +19,7 @@ import type { BaseModel } from "../base/base.ts";
 import type { AdaptedLayer } from "../base/layers.ts";
 import { deltaSource } from "../delta/on-device.ts";
 import { readValues, requireFloats } from "../files/values.ts";
-import { type Fit, fitAdapter, type TrainedTensors } from "../method/fit.ts";
+import { fitAdapter, type TrainedTensors } from "../method/fit.ts";
 import { requireSameGenerator } from "../frozen/origin.ts";
 import type { AdapterPlan, DeltaSource, PlanOptions } from "../method/plan.ts";
 import {
@@ -75,7 +75,8 @@ export interface PrancLayer extends AdaptedLayer {
 }
 
 /** Everything that applying a PRANC adapter to a base takes, checked; no tensor has been read yet. */
-export interface PrancPlan extends Omit<Fit<PrancConfig, never>, "layers"> {
+export interface PrancPlan extends AdapterPlan {
+  readonly config: PrancConfig;
   readonly record: PrancRecord;
   /** α (K). */
   readonly coefficients: AdapterTensor;
@@ -106,7 +107,17 @@ export function planPranc(adapter: Adapter, base: BaseModel, options: PlanOption
     const hint = "the adapter was made for another model";
     throw new RandloraError("adapter", `${oneLine(adapter.file)}: ${ours}, but ${theirs}`, hint);
   });
-  return { ...fit, record, coefficients, layers };
+  return {
+    ...fit,
+    record,
+    coefficients,
+    layers,
+    notes: [],
+    bases: PRANC_GENERATOR,
+    // PEFT has no such method.
+    roundsDelta: false,
+    load: async () => prancDeltas(layers, await readValues(adapter, coefficients), philoxKey(record.seed)),
+  };
 }
 
 function findCoefficients(adapter: Adapter, { bases }: PrancConfig): AdapterTensor {
@@ -120,21 +131,6 @@ function findCoefficients(adapter: Adapter, { bases }: PrancConfig): AdapterTens
   const found = `tensor ${quote(tensor.name)} has shape [${tensor.shape.join(", ")}]`;
   const cause = `${found}, but num_bases is ${bases} in ${oneLine(adapter.configFile)}`;
   throw new RandloraError("adapter", `${oneLine(adapter.file)}: ${cause}`, "there is one coefficient for each basis");
-}
-
-/** A PRANC adapter among those of other methods. */
-export function prancAdapterPlan(plan: PrancPlan): AdapterPlan {
-  const { adapter, layers, replacements, record, coefficients } = plan;
-  return {
-    adapter,
-    layers,
-    replacements,
-    notes: [],
-    bases: PRANC_GENERATOR,
-    // PEFT has no such method.
-    roundsDelta: false,
-    load: async () => prancDeltas(layers, await readValues(adapter, coefficients), philoxKey(record.seed)),
-  };
 }
 
 /** ΔW of layers that share coefficients. */

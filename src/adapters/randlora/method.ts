@@ -159,7 +159,7 @@ async function opened(
   from: FrozenInTraining["basesFrom"] | undefined,
   signal: AbortSignal | undefined,
 ): Promise<RandloraSource> {
-  const { bases: origin, pairing } = plan;
+  const { origin, pairing } = plan;
   const rankR = isRankR(plan.adapter);
   const frozen = await openFrozen(RANDLORA_BASES, plan, from, signal, (drawn): BasesRecord => {
     return { ...drawn, pairing, ...(rankR ? { rowsOfA: drawn.min } : {}) };

@@ -15,8 +15,8 @@ describe("where the bases come from", () => {
   test("sparse ones are drawn at the largest shape of all that the targets match, on the base's grid", async () => {
     const config = { target_modules: ["q", "up", "down"], projection_prng_key: -7 };
     await withAdapter({ config }, (adapter) => {
-      const { bases, notes } = plan(adapter, baseOf(BASE, undefined, "BF16"));
-      expect(bases).toMatchObject({
+      const { origin, notes } = plan(adapter, baseOf(BASE, undefined, "BF16"));
+      expect(origin).toMatchObject({
         kind: "drawn",
         drawn: { generator: "torch-mt19937-ternary", max: 12, min: 12, dtype: "bf16" },
       });
@@ -30,7 +30,7 @@ describe("where the bases come from", () => {
     const tensors = new Map(base.tensors);
     tensors.set("model.layers.0.up.weight", { dtype: "F16", shape: [12, 8] });
     await withAdapter({}, (adapter) => {
-      expect(plan(adapter, { ...base, tensors }).bases).toMatchObject({ drawn: { dtype: "f16", max: 12, min: 8 } });
+      expect(plan(adapter, { ...base, tensors }).origin).toMatchObject({ drawn: { dtype: "f16", max: 12, min: 8 } });
     });
   });
 
@@ -38,7 +38,7 @@ describe("where the bases come from", () => {
     await withAdapter({ config: { sparse: false } }, (adapter) => {
       const hint = expect.stringContaining("--generator torch-mt19937-bf16-v2");
       expect(() => plan(adapter)).toThrow(expect.objectContaining({ code: "file", hint }));
-      expect(plan(adapter, base, "torch-mt19937-bf16-v1").bases).toMatchObject({
+      expect(plan(adapter, base, "torch-mt19937-bf16-v1").origin).toMatchObject({
         drawn: { generator: "torch-mt19937-bf16-v1", max: 12, min: 8, dtype: "f32" },
       });
     });
@@ -60,10 +60,10 @@ describe("where the bases come from", () => {
   test("saved ones are used, whatever else is said", async () => {
     const pair = { "base_model.randlora_A": numbers([3, 1, 8]), "base_model.randlora_B": numbers([12, 3, 3], 1) };
     await withAdapter({ tensors: { ...parameters(3, MODULES), ...pair } }, async (adapter) => {
-      const { bases, extent, notes } = plan(adapter, base, "philox-v1");
-      expect(bases).toMatchObject({ kind: "saved", sizes: { max: 12, min: 8 } });
+      const { origin, extent, notes } = plan(adapter, base, "philox-v1");
+      expect(origin).toMatchObject({ kind: "saved", sizes: { max: 12, min: 8 } });
       expect(notes.join()).toContain("--generator is not needed");
-      expect((await loadFrozen(RANDLORA_BASES, adapter.file, bases, CONFIG, extent)).extent).toEqual(extent);
+      expect((await loadFrozen(RANDLORA_BASES, adapter.file, origin, CONFIG, extent)).extent).toEqual(extent);
     });
   });
 
@@ -72,10 +72,10 @@ describe("where the bases come from", () => {
       planRandlora(adapter, base, { generator: "torch-mt19937-bf16-v1", amongOthers: true });
     const pair = { "base_model.randlora_A": numbers([3, 1, 8]), "base_model.randlora_B": numbers([12, 3, 3], 1) };
     await withAdapter({ config: { sparse: true } }, (adapter) => {
-      expect(among(adapter).bases).toMatchObject({ drawn: { generator: "torch-mt19937-ternary" } });
+      expect(among(adapter).origin).toMatchObject({ drawn: { generator: "torch-mt19937-ternary" } });
     });
     await withAdapter({ config: { sparse: false } }, (adapter) => {
-      expect(among(adapter).bases).toMatchObject({ drawn: { generator: "torch-mt19937-bf16-v1" } });
+      expect(among(adapter).origin).toMatchObject({ drawn: { generator: "torch-mt19937-bf16-v1" } });
     });
     await withAdapter({ tensors: { ...parameters(3, MODULES), ...pair } }, (adapter) => {
       expect(among(adapter).notes).toEqual([]);
@@ -98,11 +98,11 @@ describe("where the bases come from", () => {
 
   test("recorded ones are drawn as recorded, and a --generator that contradicts is a usage error", async () => {
     await withAdapter({ config: PAPER, metadata }, async (adapter) => {
-      const { bases, pairing, extent } = plan(adapter);
-      expect(bases).toMatchObject({ kind: "drawn", drawn: { generator: "philox-v1", max: 16, min: 10, dtype: "f32" } });
+      const { origin, pairing, extent } = plan(adapter);
+      expect(origin).toMatchObject({ kind: "drawn", drawn: { generator: "philox-v1", max: 16, min: 10, dtype: "f32" } });
       expect(pairing).toBe("paper");
       expect(
-        (await loadFrozen(RANDLORA_BASES, adapter.file, bases, CONFIG, extent, { cache: new MemoryStdCache() })).a
+        (await loadFrozen(RANDLORA_BASES, adapter.file, origin, CONFIG, extent, { cache: new MemoryStdCache() })).a
           .storage.kind,
       ).toBe("philox");
       expect(() => plan(adapter, base, "torch-mt19937-ternary")).toThrow(expect.objectContaining({ code: "usage" }));
@@ -127,8 +127,8 @@ describe("where the bases come from", () => {
 
   test("a redraw that differs from the record is refused", async () => {
     await withAdapter({ metadata, config: { ...PAPER, projection_prng_key: 1 } }, async (adapter) => {
-      const { bases, config, extent } = plan(adapter);
-      const load = loadFrozen(RANDLORA_BASES, adapter.file, bases, config, extent, { cache: new MemoryStdCache() });
+      const { origin, config, extent } = plan(adapter);
+      const load = loadFrozen(RANDLORA_BASES, adapter.file, origin, config, extent, { cache: new MemoryStdCache() });
       await expect(load).rejects.toThrow("the bases that philox-v1 draws are not those that the adapter records");
     });
   });
@@ -146,9 +146,9 @@ describe("where the bases come from", () => {
     } as const;
     const bases = JSON.stringify(RANDLORA_BASES.format(wrong));
     await withAdapter({ metadata: { randlora_bases: bases } }, async (adapter) => {
-      const { bases, extent } = plan(adapter);
+      const { origin, extent } = plan(adapter);
       await expect(
-        loadFrozen(RANDLORA_BASES, adapter.file, bases, CONFIG, extent, { cache: new MemoryStdCache() }),
+        loadFrozen(RANDLORA_BASES, adapter.file, origin, CONFIG, extent, { cache: new MemoryStdCache() }),
       ).rejects.toThrow("are not those");
     });
   });

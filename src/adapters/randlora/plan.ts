@@ -8,10 +8,10 @@ import { type MagnitudeName, moduleOfMagnitude } from "../delta/magnitude/vector
 import { bilinearDeltas, type BilinearLayer } from "../delta/scaled-bases/deltas.ts";
 import { type BilinearShape, bilinearShape } from "../delta/scaled-bases/shape.ts";
 import { isShared } from "../files/shared-tensors.ts";
-import { type Fit, fitAdapter, type TrainedTensors } from "../method/fit.ts";
+import { fitAdapter, type TrainedTensors } from "../method/fit.ts";
 import { basesCount, type BasesExtent } from "../frozen/drawing/bases.ts";
 import { checkExtent } from "../frozen/drawing/draw.ts";
-import { chooseFrozen, type FrozenOrigin, loadFrozen, sizesOf } from "../frozen/origin.ts";
+import { chooseFrozen, type FrozenChoice, loadFrozen, sizesOf } from "../frozen/origin.ts";
 import type { AdapterPlan, PlanOptions } from "../method/plan.ts";
 import { type BasesRecord, type BasesSizes, firstRowOfA, RANDLORA_BASES, STACKED_BASES } from "./bases.ts";
 import { isRankR, type RandloraConfig, randloraConfig } from "./config.ts";
@@ -55,19 +55,14 @@ export const RANDLORA_TENSORS: TrainedTensors<Pick<RandloraConfig, "r" | "half">
 export const MAGNITUDE: MagnitudeName = "randlora_magnitude_vector";
 
 /** Everything that applying a RandLoRA adapter to a base takes, checked; no tensor has been read yet. */
-export interface RandloraPlan extends Fit<RandloraConfig, "lambda" | "gamma"> {
+export interface RandloraPlan extends AdapterPlan, FrozenChoice<BasesSizes, BasesRecord> {
+  readonly config: RandloraConfig;
   /** alpha / r; ΔW is multiplied by it. */
   readonly scale: number;
   readonly pairing: Pairing;
   readonly layers: readonly BilinearLayer[];
-  /** Where the bases come from; `loadFrozen` brings them. */
-  readonly bases: FrozenOrigin<BasesSizes, BasesRecord>;
-  /** What the file records of them. */
-  readonly record: BasesRecord | undefined;
-  /** How far the layers need them: the largest M, n and m. */
+  /** How far the layers need the bases: the largest M, n and m. */
   readonly extent: BasesExtent;
-  /** What the user should know: one line each. */
-  readonly notes: readonly string[];
 }
 
 /**
@@ -86,27 +81,33 @@ export function planRandlora(adapter: Adapter, base: BaseModel, options: PlanOpt
   });
   const question = { adapter, config, base, shift, layers };
   const rankR = isRankR(adapter);
-  const { bases, record, notes } = chooseFrozen(rankR ? STACKED_BASES : RANDLORA_BASES, question, options);
+  const choice = chooseFrozen(rankR ? STACKED_BASES : RANDLORA_BASES, question, options);
+  const { origin, record } = choice;
   const plain = {
     rows: Math.max(...layers.map(({ sizes }) => sizes.rows)),
     bases: Math.max(...layers.map(({ sizes }) => sizes.bases)),
     cols: Math.max(...layers.map(({ sizes }) => sizes.cols)),
   };
-  const drawn = sizesOf(bases);
+  const drawn = sizesOf(origin);
   const { max, min } = drawn;
-  if (rankR) checkStacked(adapter, drawn, layers, bases.kind === "saved" || (record ?? options.drawn) !== undefined);
+  if (rankR) checkStacked(adapter, drawn, layers, origin.kind === "saved" || (record ?? options.drawn) !== undefined);
   for (const { sizes, module } of layers) {
     checkExtent(sizes, config.r, max, min, `${oneLine(adapter.file)}: ${quote(module)}`);
   }
+  const extent = rankR ? { ...plain, rows: firstRowOfA(drawn) + plain.cols } : plain;
+  const scale = config.alpha / config.r;
+  const product = { adapter, layers, scale, pairing: pairingOfAdapter(adapter, config, record ?? options.drawn) };
   return {
     ...fit,
-    scale: config.alpha / config.r,
-    pairing: pairingOfAdapter(adapter, config, record ?? options.drawn),
-    layers,
-    bases,
-    record,
-    extent: rankR ? { ...plain, rows: firstRowOfA(drawn) + plain.cols } : plain,
-    notes,
+    ...choice,
+    ...product,
+    extent,
+    // PEFT's randlora/layer.py, merge: ΔW is cast to the weight's dtype.
+    roundsDelta: true,
+    async load(signal) {
+      const loaded = await loadFrozen(RANDLORA_BASES, adapter.file, origin, config, extent, { signal });
+      return rankR ? rankRDeltas(product, loaded, firstRowOfA(drawn)) : bilinearDeltas(product, loaded);
+    },
   };
 }
 
@@ -164,21 +165,7 @@ function checkStacked(
   throw refuse(cause, "the adapter belongs to another model, or its recorded shape is wrong");
 }
 
-/** A RandLoRA adapter among those of other methods. */
+/** With its magnitudes, where it has any. @throws RandloraError `format`, `adapter` where they do not fit the layers */
 export function randloraAdapterPlan(plan: RandloraPlan): AdapterPlan {
-  const { adapter, config, layers, replacements, notes, bases, extent } = plan;
-  const plain: AdapterPlan = {
-    adapter,
-    layers,
-    replacements,
-    notes,
-    bases: bases.kind === "drawn" ? bases.drawn.generator : "saved",
-    // PEFT's randlora/layer.py, merge: ΔW is cast to the weight's dtype.
-    roundsDelta: true,
-    async load(signal) {
-      const loaded = await loadFrozen(RANDLORA_BASES, adapter.file, bases, config, extent, { signal });
-      return isRankR(adapter) ? rankRDeltas(plan, loaded, firstRowOfA(sizesOf(bases))) : bilinearDeltas(plan, loaded);
-    },
-  };
-  return config.dora ? withMagnitudes(plain, MAGNITUDE) : plain;
+  return plan.config.dora ? withMagnitudes(plan, MAGNITUDE) : plan;
 }

@@ -118,7 +118,7 @@ test.each<Case>([
   await using folder = await TemporaryFolder.create();
   await using adapter = await openPeft(await write(folder, one));
   const plan = planRandlora(adapter, baseFor(one.conv1d));
-  const bases = await loadFrozen(RANDLORA_BASES, adapter.file, plan.bases, plan.config, plan.extent, {
+  const bases = await loadFrozen(RANDLORA_BASES, adapter.file, plan.origin, plan.config, plan.extent, {
     cache: new MemoryStdCache(),
   });
   const before = gpu.memory.liveBytes;

@@ -15,7 +15,7 @@ import { error } from "../testing/bases.ts";
 import { foreignFactors, type TestVera, vectorsOf, veraTensors, withVera } from "../testing/vera.ts";
 import { UNREAD } from "../testing/weights.ts";
 import { VERA_FACTORS } from "./factors.ts";
-import { planVera, VERA_PAIRING, veraAdapterPlan, veraShape } from "./plan.ts";
+import { planVera, VERA_PAIRING, veraShape } from "./plan.ts";
 
 let gpu: Device;
 beforeAll(async () => {
@@ -45,7 +45,7 @@ async function deltaOf({ out, in: input, r, conv1d = false, dtype = "F32", ...gi
     const plan = planVera(adapter, baseOf(shapes, {}, dtype), { generator });
     const [layer] = plan.layers;
     if (layer === undefined) throw new Error("no layer");
-    const factors = await loadFrozen(VERA_FACTORS, adapter.file, plan.bases, plan.config, plan.extent);
+    const factors = await loadFrozen(VERA_FACTORS, adapter.file, plan.origin, plan.config, plan.extent);
     expect(factors.b.storage.kind).toBe(
       foreign ? "f32" : generator === "philox-v1" ? "philox" : dtype === "F32" ? "f32" : "bf16",
     );
@@ -74,7 +74,7 @@ async function deltaOf({ out, in: input, r, conv1d = false, dtype = "F32", ...gi
       return itemAt(all, conv1d ? col * pitch + row : row * pitch + col);
     });
     const every = (count: number) => Array.from({ length: count }, (_, i) => i);
-    const source = await veraAdapterPlan(plan).load();
+    const source = await plan.load();
     const reference = await source.reference(0, 2, { rows: every(out), cols: every(input) }, UNREAD);
     const { b, d } = vectorsOf(vera, "m");
     const want = Float64Array.from({ length: out * input }, (_, at) => {

@@ -23,15 +23,7 @@ import { openExisting, targetSettings } from "../method/existing.ts";
 import type { Method, Placement, Trainable } from "../method/training.ts";
 import { veraConfig } from "./config.ts";
 import { VERA_FACTORS } from "./factors.ts";
-import {
-  planVera,
-  trainedNumbers,
-  VERA_PAIRING,
-  VERA_TENSORS,
-  veraAdapterPlan,
-  type VeraPlan,
-  veraShape,
-} from "./plan.ts";
+import { planVera, trainedNumbers, VERA_PAIRING, VERA_TENSORS, type VeraPlan, veraShape } from "./plan.ts";
 import { convertFrozen } from "../frozen/convert.ts";
 
 /** Settings that VeRA has beside those of all adapters. */
@@ -150,7 +142,7 @@ export const vera: MethodDefinition<VeraSettings> = {
   peftTypes: ["VERA"],
   shared: VERA_FACTORS.shared,
   check: veraConfig,
-  plan: (adapter, base, options) => veraAdapterPlan(planVera(adapter, base, options)),
+  plan: planVera,
   convert: (adapter, wish) =>
     convertFrozen(VERA_FACTORS, adapter, wish, { config: veraConfig(adapter), inPeft: true, saysSaved: true }),
   training: veraTraining,

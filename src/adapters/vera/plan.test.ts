@@ -3,7 +3,7 @@ import { drawFactors } from "../frozen/drawing/factors.ts";
 import { finishSteps } from "../frozen/drawing/steps.ts";
 import { baseOf, f32, numbers } from "../testing/adapters.ts";
 import { foreignFactors, type TestVera, veraTensors, withVera } from "../testing/vera.ts";
-import { planVera, veraAdapterPlan } from "./plan.ts";
+import { planVera } from "./plan.ts";
 import { loadFrozen } from "../frozen/origin.ts";
 import { VERA_FACTORS } from "./factors.ts";
 import { refusalOf } from "../../files/testing/folder.ts";
@@ -19,9 +19,9 @@ describe("where the factors come from", () => {
   test("PEFT's way, at the most inputs and outputs of all that the targets match, on the base's grid", async () => {
     const config = { target_modules: ["q", "up", "down"], projection_prng_key: -7 };
     await withVera({ ...VERA, config }, (adapter) => {
-      const { bases, notes, extent } = planVera(adapter, baseOf(SHAPES, {}, "BF16"));
+      const { origin, notes, extent } = planVera(adapter, baseOf(SHAPES, {}, "BF16"));
       const drawn = { generator: "torch-mt19937-f32", maxIn: 30, maxOut: 20, dtype: "bf16" };
-      expect(bases).toMatchObject({ kind: "drawn", drawn });
+      expect(origin).toMatchObject({ kind: "drawn", drawn });
       expect(extent).toEqual({ rows: 8, bases: 1, cols: 20 });
       expect(notes).toHaveLength(1);
       expect(notes[0]).toContain('(not "l.0.down"): was it trained on this model?; the bases are drawn large enough');
@@ -42,10 +42,10 @@ describe("where the factors come from", () => {
     const tensors = { ...veraTensors(VERA), ...foreignFactors(5, 40, 20) };
     await withVera({ ...VERA, tensors }, async (adapter) => {
       const plan = planVera(adapter, base, { generator: "philox-v1" });
-      expect(plan.bases).toMatchObject({ kind: "saved", sizes: { maxIn: 40, maxOut: 20 } });
+      expect(plan.origin).toMatchObject({ kind: "saved", sizes: { maxIn: 40, maxOut: 20 } });
       expect(plan.notes.join()).toContain("--generator is not needed");
-      expect(veraAdapterPlan(plan)).toMatchObject({ bases: "saved", roundsDelta: false });
-      const loaded = await loadFrozen(VERA_FACTORS, adapter.file, plan.bases, plan.config, plan.extent);
+      expect(plan).toMatchObject({ bases: "saved", roundsDelta: false });
+      const loaded = await loadFrozen(VERA_FACTORS, adapter.file, plan.origin, plan.config, plan.extent);
       expect(loaded.b).toMatchObject({ rows: 8, cols: 5 });
     });
   });
@@ -58,9 +58,9 @@ describe("where the factors come from", () => {
     const config = { projection_prng_key: 3 };
     const metadata = (changed: object) => ({ randlora_bases: JSON.stringify({ ...record, ...changed }) });
     await withVera({ ...VERA, config, metadata: metadata({}) }, async (adapter) => {
-      const { bases, extent, config: own } = planVera(adapter, base);
-      expect(bases).toMatchObject({ kind: "drawn", drawn });
-      expect(await loadFrozen(VERA_FACTORS, adapter.file, bases, own, extent)).toEqual(
+      const { origin, extent, config: own } = planVera(adapter, base);
+      expect(origin).toMatchObject({ kind: "drawn", drawn });
+      expect(await loadFrozen(VERA_FACTORS, adapter.file, origin, own, extent)).toEqual(
         finishSteps(drawFactors(spec, { in: 8, out: 20 })),
       );
       const usage = expect.objectContaining({
@@ -70,8 +70,8 @@ describe("where the factors come from", () => {
       expect(() => planVera(adapter, base, { generator: "torch-mt19937-f32" })).toThrow(usage);
     });
     await withVera({ ...VERA, metadata: metadata({}) }, async (adapter) => {
-      const { bases, extent, config: own } = planVera(adapter, base);
-      await expect(loadFrozen(VERA_FACTORS, adapter.file, bases, own, extent)).rejects.toThrow(
+      const { origin, extent, config: own } = planVera(adapter, base);
+      await expect(loadFrozen(VERA_FACTORS, adapter.file, origin, own, extent)).rejects.toThrow(
         "are not those that the adapter records",
       );
     });
@@ -90,7 +90,7 @@ describe("where the factors come from", () => {
   test("a generator without factors, or a base without a grid, is refused", async () => {
     await withVera(VERA, (adapter) => {
       expect(() => planVera(adapter, base, { generator: "torch-mt19937-ternary" })).toThrow("does not draw VeRA's");
-      expect(planVera(adapter, base, { generator: "torch-mt19937-ternary", amongOthers: true }).bases).toMatchObject({
+      expect(planVera(adapter, base, { generator: "torch-mt19937-ternary", amongOthers: true }).origin).toMatchObject({
         drawn: { generator: "torch-mt19937-f32" },
       });
       const tensors = new Map(base.tensors);
@@ -126,7 +126,7 @@ test.each([
 test("numbers that are not finite are refused when they are read", async () => {
   const tensors = { ...veraTensors(VERA), [`${Q}.vera_lambda_b`]: f32([12], new Float32Array(12).fill(Infinity)) };
   await withVera({ ...VERA, tensors }, async (adapter) => {
-    const source = await veraAdapterPlan(planVera(adapter, base)).load();
+    const source = await planVera(adapter, base).load();
     const sample = { rows: [0], cols: [0] };
     await expect(source.reference(0, 1, sample, UNREAD)).rejects.toThrow('"l.0.q.vera_lambda_b" holds Infinity');
   });
@@ -136,6 +136,6 @@ test("numbers that are not finite are refused when they are read", async () => {
     "base_model.vera_A": f32([5, 8], new Float32Array(40).fill(NaN)),
   };
   await withVera({ ...VERA, tensors: nan }, async (adapter) => {
-    await expect(veraAdapterPlan(planVera(adapter, base)).load()).rejects.toThrow("vera_A holds NaN or infinity");
+    await expect(planVera(adapter, base).load()).rejects.toThrow("vera_A holds NaN or infinity");
   });
 });

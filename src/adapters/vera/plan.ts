@@ -5,10 +5,10 @@ import type { BaseModel } from "../base/base.ts";
 import { bilinearDeltas, type BilinearLayer } from "../delta/scaled-bases/deltas.ts";
 import { type BilinearShape, bilinearShape } from "../delta/scaled-bases/shape.ts";
 import { isShared } from "../files/shared-tensors.ts";
-import { type Fit, fitAdapter, type TrainedTensors } from "../method/fit.ts";
+import { fitAdapter, type TrainedTensors } from "../method/fit.ts";
 import type { BasesExtent } from "../frozen/drawing/bases.ts";
 import type { FrozenRecord } from "../frozen/kind.ts";
-import { chooseFrozen, type FrozenOrigin, loadFrozen, sizesOf } from "../frozen/origin.ts";
+import { chooseFrozen, type FrozenChoice, loadFrozen, sizesOf } from "../frozen/origin.ts";
 import type { AdapterPlan, PlanOptions } from "../method/plan.ts";
 import { type VeraConfig, veraConfig } from "./config.ts";
 import { type FactorsSizes, VERA_FACTORS } from "./factors.ts";
@@ -38,16 +38,11 @@ export const VERA_TENSORS: TrainedTensors<Pick<VeraConfig, "r">, "gamma" | "lamb
 };
 
 /** Everything that applying a VeRA adapter to a base takes, checked; no tensor has been read yet. */
-export interface VeraPlan extends Fit<VeraConfig, "gamma" | "lambda"> {
+export interface VeraPlan extends AdapterPlan, FrozenChoice<FactorsSizes, FrozenRecord & FactorsSizes> {
+  readonly config: VeraConfig;
   readonly layers: readonly BilinearLayer[];
-  /** Where the factors come from; `loadFrozen` brings them. */
-  readonly bases: FrozenOrigin<FactorsSizes, FrozenRecord & FactorsSizes>;
-  /** What the file records of them. */
-  readonly record: (FrozenRecord & FactorsSizes) | undefined;
-  /** How far the layers need them. */
+  /** How far the layers need the factors, which are held as their transposes. */
   readonly extent: BasesExtent;
-  /** What the user should know: one line each. */
-  readonly notes: readonly string[];
 }
 
 /**
@@ -63,14 +58,22 @@ export function planVera(adapter: Adapter, base: BaseModel, options: PlanOptions
     return { ...layer, sizes: veraShape(layer.out, layer.in, config.r) };
   });
   const choice = chooseFrozen(VERA_FACTORS, { adapter, config, base, shift, layers }, options);
-  requireLargeEnough(adapter, sizesOf(choice.bases), layers);
-  return { ...fit, ...choice, layers, extent: extentOf(layers) };
-}
-
-/** How much of the factors, held as their transposes, layers need. */
-export function extentOf(layers: readonly { readonly out: number; readonly in: number }[]): BasesExtent {
+  requireLargeEnough(adapter, sizesOf(choice.origin), layers);
   const { maxIn, maxOut } = VERA_FACTORS.sizesFor(layers);
-  return { rows: maxIn, bases: 1, cols: maxOut };
+  const extent = { rows: maxIn, bases: 1, cols: maxOut };
+  return {
+    ...fit,
+    ...choice,
+    layers,
+    extent,
+    // PEFT's vera/layer.py, merge: ΔW is f32, as the factors are once they are cast back, and is added as it is.
+    roundsDelta: false,
+    load: async (signal) =>
+      bilinearDeltas(
+        { adapter, layers, pairing: VERA_PAIRING, scale: 1 },
+        await loadFrozen(VERA_FACTORS, adapter.file, choice.origin, config, extent, { signal }),
+      ),
+  };
 }
 
 /** PEFT refuses a layer beyond the factors, too (tuners/vera/layer.py, update_layer). */
@@ -81,22 +84,4 @@ function requireLargeEnough(adapter: Adapter, { maxIn, maxOut }: FactorsSizes, l
   const cause = `${layer}, and the random factors are for at most ${maxOut} outputs and ${maxIn} inputs`;
   const hint = "the adapter belongs to another model, or its recorded shape is wrong";
   throw new RandloraError("adapter", `${oneLine(adapter.file)}: ${cause}`, hint);
-}
-
-/** A VeRA adapter among those of other methods. */
-export function veraAdapterPlan({ adapter, config, layers, bases, extent, ...plan }: VeraPlan): AdapterPlan {
-  return {
-    adapter,
-    layers,
-    replacements: plan.replacements,
-    notes: plan.notes,
-    bases: bases.kind === "drawn" ? bases.drawn.generator : "saved",
-    // PEFT's vera/layer.py, merge: ΔW is f32, as the factors are once they are cast back, and is added as it is.
-    roundsDelta: false,
-    load: async (signal) =>
-      bilinearDeltas(
-        { adapter, layers, pairing: VERA_PAIRING, scale: 1 },
-        await loadFrozen(VERA_FACTORS, adapter.file, bases, config, extent, { signal }),
-      ),
-  };
 }
