@@ -20,6 +20,7 @@ const CONFIG = {
   r: 3,
   randlora_alpha: 60,
   randlora_variant: "peft",
+  init_weights: true,
   sparse: true,
   target_modules: ["q", "up"],
   lora_r: 2,

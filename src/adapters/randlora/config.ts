@@ -45,6 +45,8 @@ const OWN_KEYS = {
   sparse: flag,
   very_sparse: flag,
   randlora_dropout: dropoutShare,
+  /** How λ and γ began. */
+  init_weights: v.optional(v.unknown()),
 };
 
 export const RANDLORA_KEYS: ReadonlySet<string> = new Set(Object.keys(OWN_KEYS));

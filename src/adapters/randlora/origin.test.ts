@@ -99,7 +99,10 @@ describe("where the bases come from", () => {
   test("recorded ones are drawn as recorded, and a --generator that contradicts is a usage error", async () => {
     await withAdapter({ config: PAPER, metadata }, async (adapter) => {
       const { origin, pairing, extent } = plan(adapter);
-      expect(origin).toMatchObject({ kind: "drawn", drawn: { generator: "philox-v1", max: 16, min: 10, dtype: "f32" } });
+      expect(origin).toMatchObject({
+        kind: "drawn",
+        drawn: { generator: "philox-v1", max: 16, min: 10, dtype: "f32" },
+      });
       expect(pairing).toBe("paper");
       expect(
         (await loadFrozen(RANDLORA_BASES, adapter.file, origin, CONFIG, extent, { cache: new MemoryStdCache() })).a
