@@ -100,7 +100,7 @@ export const ADAPTERS: MutationsByFile = {
   "src/adapters/merge/tensor-stream.ts": [
     ["this.#bytes -= first.bytes;", "", "bytes of finished steps are never given back"],
     [
-      "await Promise.allSettled(stream.#uploads);",
+      "for (const deltas of stream.#uploads) await stream.#release(deltas).catch(() => {});",
       "",
       "a failed merge leaves ΔW on its way to a device that is given back",
     ],

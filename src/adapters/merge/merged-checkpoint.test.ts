@@ -46,18 +46,19 @@ test("before adapters are loaded, what they change is not read", async () => {
   expect(merged.changes.map(({ name }) => name)).toContain(CHANGED);
 });
 
-test("a stream that fails has no ΔW on its way to the device when it ends", async () => {
+test("a stream that fails has no ΔW on the device, or on its way there, when it ends", async () => {
   await using merged = await open();
   const { base, plan, plans } = merged;
   const copies = plan.tensors.filter(({ work }) => work.kind === "copy").slice(0, 2);
   const changed = plan.tensors.filter(({ name }) => name === CHANGED);
   let isUploading = false;
+  let released = 0;
   const deltas = {
     async layer() {
       isUploading = true;
       await Bun.sleep(20);
       isUploading = false;
-      return { form: () => {}, release: () => {} };
+      return { form: () => {}, release: () => void released++ };
     },
   };
   const adapters = plans.map((one) => ({ plan: one, factor: 1, deltas }));
@@ -68,5 +69,5 @@ test("a stream that fails has no ΔW on its way to the device when it ends", asy
     for (const tensor of [...copies, ...changed]) await stream.add(tensor, { append });
   });
   await expect(running).rejects.toThrow("disk full");
-  expect(isUploading).toBe(false);
+  expect([isUploading, released]).toEqual([false, 1]);
 });

@@ -5,6 +5,7 @@ import type { Checkpoint } from "../../files/safetensors/checkpoint.ts";
 import { copyTensor, plannedBytes } from "../../files/safetensors/writer.ts";
 import { convertTensor } from "./convert.ts";
 import { type LoadedAdapter, uploadDeltas } from "./loaded-adapter.ts";
+import type { DeltaOnGpu } from "./record-deltas.ts";
 import { mergeBlock, type Rounding, weightBlocks, type WeightToMerge } from "./merge-tensor.ts";
 import type { OutputTensor } from "./plan.ts";
 import { matrixSizes, storedWeight } from "./stored-weight.ts";
@@ -106,8 +107,8 @@ export class TensorStream {
   readonly #options: StreamOptions;
   readonly #steps: OrderedSteps;
   readonly #scratch = new BytePool();
-  /** Of ΔW; what is still uploaded when a stream fails must have ended before its owner does. */
-  readonly #uploads = new Set<Promise<unknown>>();
+  /** ΔW of tensors that have not come whole: when a stream fails, none is left, or still on its way, to the device. */
+  readonly #uploads = new Set<Promise<readonly DeltaOnGpu[]>>();
   #copyBuffer: Uint8Array | undefined;
 
   private constructor(source: StreamSource, options: StreamOptions) {
@@ -133,7 +134,7 @@ export class TensorStream {
     } catch (thrown) {
       // The first failure is the cause: what fails while the rest is put away says less.
       await stream.#steps.drain().catch(() => {});
-      await Promise.allSettled(stream.#uploads);
+      for (const deltas of stream.#uploads) await stream.#release(deltas).catch(() => {});
       throw thrown;
     }
   }
@@ -190,6 +191,11 @@ export class TensorStream {
     await copyTensor(sink, file, info, buffer, progress);
   }
 
+  async #release(deltas: Promise<readonly DeltaOnGpu[]>): Promise<void> {
+    this.#uploads.delete(deltas);
+    for (const { delta } of await deltas) delta.release();
+  }
+
   async #merge(
     tensor: OutputTensor,
     { source, deltas: planned }: OutputTensor["work"] & { kind: "merge" },
@@ -202,8 +208,7 @@ export class TensorStream {
     if (!isKernelDtype(dtype)) throw new TypeError(`${name}: planned as ${dtype}`);
     const deltas = uploadDeltas(adapters, planned, storedWeight(source, rows, cols));
     this.#uploads.add(deltas);
-    const ended = () => this.#uploads.delete(deltas);
-    deltas.then(ended, ended); // what it throws is reported by the blocks that wait for it
+    deltas.catch(() => {}); // reported by the blocks that wait for it
     const weight: WeightToMerge = { source, rows, cols, target: dtype, rounding, deltas };
     const blocks = weightBlocks(weight);
     const total = { maxAbsDelta: 0, sumOfSquares: 0, changed: 0 };
@@ -221,7 +226,7 @@ export class TensorStream {
         total.sumOfSquares += found.sumOfSquares;
         total.changed += found.changed;
         if (index < blocks.length - 1) return;
-        for (const { delta } of await deltas) delta.release();
+        await this.#release(deltas);
         onMerged?.({ name, elements: rows * cols, ...total });
       });
     }

@@ -174,6 +174,6 @@ function qlStep(d: Float64Array, e: Float64Array, first: number, end: number): v
 }
 
 /** An element that is there. */
-function at(values: Float64Array, index: number): number {
+export function at(values: Float64Array, index: number): number {
   return values[index] as number;
 }

@@ -1,5 +1,5 @@
 import type { Steps } from "../frozen/drawing/steps.ts";
-import { type Symmetric, type Tridiagonal, tridiagonalSteps, tridiagonalValueSteps } from "./eigenvalues.ts";
+import { at, type Symmetric, type Tridiagonal, tridiagonalSteps, tridiagonalValueSteps } from "./eigenvalues.ts";
 
 /** Eigenvalues, the largest first, and the vectors of the first of them. */
 export interface Eigenpairs {
@@ -155,9 +155,4 @@ function turnBack({ size, pitch, data }: Symmetric, x: Float64Array): void {
     const share = dot / half;
     for (let k = 0; k < i; k++) x[k] = at(x, k) - share * at(data, row + k);
   }
-}
-
-/** An element that is there. */
-function at(values: Float64Array, index: number): number {
-  return values[index] as number;
 }

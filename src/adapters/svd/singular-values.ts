@@ -1,5 +1,5 @@
 import type { Steps } from "../frozen/drawing/steps.ts";
-import { eigenvalueSteps } from "./eigenvalues.ts";
+import { at, eigenvalueSteps } from "./eigenvalues.ts";
 import { type Dense, gramSteps } from "./gram.ts";
 
 /** Ranks that are tried: beyond, the whole matrix is cheaper than what was lost on the try. */
@@ -141,10 +141,6 @@ function sum(values: Float64Array): number {
   let total = 0;
   for (let i = 0; i < values.length; i++) total += at(values, i);
   return total;
-}
-
-function at(values: Float64Array, index: number): number {
-  return values[index] as number;
 }
 
 /** Singular values below this part of the largest count as zero: see {@link numericalRank}. */
