@@ -10,8 +10,9 @@ import type { TrainSettings } from "../settings/settings.ts";
 import { type Job, jobOf, jobText } from "../../terminal/options/shared/job.ts";
 import { formatAmount, formatNumber } from "../../terminal/format.ts";
 import { oneLine, shellWord } from "../../files/failure.ts";
+import { toldBySeeds } from "./contest.ts";
 import { ComparisonDisplay } from "./display.ts";
-import { showPlan } from "./dry-run.ts";
+import { planContender, showPlan } from "./dry-run.ts";
 import { ComparisonFolder } from "./folder.ts";
 import { adaptedPart, imageData, type RunsData, textData } from "./load-data.ts";
 import type { CompareOptions } from "./options.ts";
@@ -84,9 +85,17 @@ async function begin<Batch>(
   around: Surroundings,
 ): Promise<void> {
   const placed = placedOn(data, around);
-  // What is wrong with the data or the GPU is found before a folder is made.
-  for (const { settings } of comparison.contenders.slice(0, 1)) await placed.load(placed.local(settings));
+  // What is wrong with the data or the GPU is found before a folder is made; a method that cannot run has no numbers.
   await around.gpu.open();
+  for (const contender of comparison.contenders) {
+    const planned = await planContender(contender, placed, out);
+    if (planned instanceof RandloraError) around.context.log.warn(planned.message);
+  }
+  const told = toldBySeeds(comparison);
+  if (told !== undefined) {
+    const of = `a difference of ${told.toPrecision(2)} standard deviations`;
+    around.context.log.info(`${comparison.seeds} seeds tell ${of} (over the seeds, of two methods) four times in five`);
+  }
   const record = { comparison, results: [] };
   if (around.job !== undefined) {
     const { folder, record: found } = await ComparisonFolder.join(out, async () => {
@@ -151,7 +160,10 @@ async function goOn(
   const methods = recorded.comparison.contenders.map(({ label, settings: { method } }) => ({ label, method }));
   const rates = readRates(options.learningRate, methods);
   const { params: budgets, like, seeds } = options;
-  const comparison = resumedComparison(recorded.comparison, { labels, budgets, like, seeds, rates, common });
+  const resumed = resumedComparison(recorded.comparison, { labels, budgets, like, seeds, rates, common });
+  const { seeds: had, looks } = recorded.comparison;
+  const isLook = resumed.seeds > had && recorded.results.length === plannedRuns(recorded.comparison).length;
+  const comparison = { ...resumed, looks: isLook ? [...looks, had] : looks };
   const record = { ...recorded, comparison };
   const [first] = comparison.contenders;
   if (first === undefined) throw new TypeError("a comparison of nothing");

@@ -38,7 +38,7 @@ function compared(methods: Readonly<Record<string, Made>>, seeds = 3): [Comparis
     })),
   );
   // In whatever order they were made.
-  return [{ budgets: [100], like: null, contenders, seed: 0, seeds }, results.toReversed()];
+  return [{ budgets: [100], like: null, contenders, seed: 0, seeds, looks: [], dropped: [] }, results.toReversed()];
 }
 
 function judged(methods: Readonly<Record<string, Made>>, seeds = 3) {
@@ -50,14 +50,14 @@ describe("the winner", () => {
     // The seeds scatter by 1, the methods differ by 0.1 in each: unpaired that would be nothing.
     const won = judged({ a: { losses: [1.1, 2.11, 3.09] }, b: { losses: [1, 2, 3] }, c: { losses: [2, 3.1, 3.9] } });
     expect(won).toMatchObject({ budget: 100, judged_by: "loss", winner: "b", among: ["b", "a", "c"] });
-    expect(won?.reason).toStartWith("0.100 lower than a; lower than each other one with p < 0.033");
+    expect(won?.reason).toStartWith("0.100 lower than a; lower than each other one with p < 0.027");
   });
 
   test("is nobody where the spread does not allow it", () => {
     const open = judged({ a: { losses: [1, 2, 3] }, b: { losses: [1.1, 1.9, 3.2] } });
     expect(open?.winner).toBeNull();
     expect(open?.reason).toStartWith("a has the lowest mean, but its distance to b may be chance (p = 0.53");
-    expect(open?.reason).toEndWith("would tell): compare more seeds");
+    expect(open?.reason).toEndWith("would tell): if it is real, about 74 seeds would tell");
   });
 
   test("needs a stricter test among more methods", () => {
@@ -67,8 +67,19 @@ describe("the winner", () => {
     const far = { losses: [9, 9, 9] };
     expect(judged({ a, b, c: far, d: far })).toMatchObject({
       winner: null,
-      reason: expect.stringContaining("0.025 would"),
+      reason: expect.stringContaining("0.02 would"),
     });
+  });
+
+  test("needs a stricter one at several budgets, after a method was left out, and after each look at the results", () => {
+    const [comparison, results] = compared({ a: { losses: [1, 1, 1] }, b: { losses: [1.07, 1.1, 1.13] } });
+    const reason = (more: Partial<Comparison>) => contests({ ...comparison, ...more }, results)[0]?.reason;
+    expect(reason({})).toEndWith("p < 0.04");
+    expect(reason({ budgets: [100, 200] })).toContain("below 0.02 would tell");
+    expect(reason({ dropped: ["c"] })).toContain("below 0.027 would tell");
+    // What all looks spend is 5 %: 0.8, 0.1, 0.05 … of it.
+    expect(reason({ looks: [2] })).toContain("below 0.005 would tell");
+    expect(reason({ looks: [2, 3] })).toContain("below 0.0025 would tell");
   });
 
   test("is judged by the validation loss where there is one", () => {
@@ -76,7 +87,7 @@ describe("the winner", () => {
       a: { losses: [1, 1, 1], valid: [3, 3.1, 3.2] },
       b: { losses: [2, 2, 2], valid: [2, 2.1, 2.2] },
     });
-    expect(won).toMatchObject({ judged_by: "valid_loss", winner: "b" });
+    expect(won).toMatchObject({ judged_by: "best_valid_loss", winner: "b" });
   });
 
   test("is not told from one seed, nor before all runs are done", () => {
@@ -140,6 +151,7 @@ test("a run's loss is the mean over the last quarter of its steps", () => {
   expect(measure(metrics)).toEqual({
     steps: 5,
     loss: (6 + 2) / 2,
+    valid_loss_before: 5,
     valid_loss: 4,
     best_valid_loss: 3,
     accuracy: 0.75,

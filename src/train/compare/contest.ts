@@ -1,9 +1,9 @@
-import { pairedP, type Spread, spreadOf } from "./statistics.ts";
+import { detectable, pairedP, pairsToTell, type Spread, spreadOf } from "./statistics.ts";
 import { itemAt } from "../../files/item-at.ts";
 import { type Comparison, type Contender, isReference, type RunResult } from "./types.ts";
 
-/** What methods are judged by: the last validation loss, or the mean loss of the last steps where there is none. */
-export type Measure = "valid_loss" | "loss";
+/** What methods are judged by: the validation loss of best/, or the mean loss of the last steps where there is none. */
+export type Measure = "best_valid_loss" | "loss";
 
 /** A method over its seeds. */
 export interface MethodSummary {
@@ -16,8 +16,9 @@ export interface MethodSummary {
   readonly runs: number;
   /** Runs that failed. */
   readonly failed: number;
-  /** As the next four: mean and (sample standard) deviation over the seeds. */
+  /** As the next five: mean and (sample standard) deviation over the seeds. */
   readonly loss: Spread | null;
+  readonly valid_loss_before: Spread | null;
   readonly valid_loss: Spread | null;
   readonly best_valid_loss: Spread | null;
   readonly accuracy: Spread | null;
@@ -43,6 +44,10 @@ export interface Contest {
 export const FAIR_DISTANCE = 0.25;
 /** The most that the chance may be to name a winner among methods that are equal. */
 const LEVEL = 0.05;
+/** The part of it that the first look at the results spends; each later one spends half of what is left. */
+const FIRST_LOOK = 0.8;
+/** Seeds beyond which nobody is told how many it takes. */
+const MOST_SEEDS = 100;
 
 /** The results of one contender, in the order of seeds. */
 export function resultsOf({ label, budget }: Contender, results: readonly RunResult[]): readonly RunResult[] {
@@ -56,8 +61,8 @@ export function summaries({ contenders }: Comparison, results: readonly RunResul
   return contenders.map((contender) => {
     const own = resultsOf(contender, results);
     const good = own.filter(({ error }) => error === null);
-    const of = (key: Measure | "best_valid_loss" | "accuracy" | "seconds"): Spread | null => {
-      const values = good.flatMap(({ [key]: value }) => (value === null ? [] : [value]));
+    const of = (key: Measure | "valid_loss_before" | "valid_loss" | "accuracy" | "seconds"): Spread | null => {
+      const values = good.flatMap(({ [key]: value }) => value ?? []);
       return values.length < own.length ? null : (spreadOf(values) ?? null);
     };
     const parameters = good[0]?.parameters ?? null;
@@ -70,6 +75,7 @@ export function summaries({ contenders }: Comparison, results: readonly RunResul
       runs: own.length,
       failed: own.length - good.length,
       loss: of("loss"),
+      valid_loss_before: of("valid_loss_before"),
       valid_loss: of("valid_loss"),
       best_valid_loss: of("best_valid_loss"),
       accuracy: of("accuracy"),
@@ -86,14 +92,13 @@ function largest(one: number | null, other: number | null): number | null {
 
 /** What these results are judged by. */
 export function measureOf(results: readonly RunResult[]): Measure {
-  return results.some(({ valid_loss: loss }) => loss !== null) ? "valid_loss" : "loss";
+  return results.some(({ best_valid_loss: loss }) => loss !== null) ? "best_valid_loss" : "loss";
 }
 
 /**
  * The winner at each budget, where there is one: the method of the lowest mean, if it is lower than that of each other one
- * by Student's paired t test (seeds are the pairs: data and order are the same). Each of k methods could be best by chance,
- * so each test is made at 2 · 5 % / k, two-sided: among methods that are equal a winner is named in at most 5 % of
- * comparisons (Bonferroni).
+ * by Student's paired t test (seeds are the pairs: data and order are the same), at {@link levelOf}. Among methods that are
+ * equal a winner is named in at most 5 % of comparisons, whatever their budgets and however often more seeds were added.
  */
 export function contests(comparison: Comparison, results: readonly RunResult[]): readonly Contest[] {
   return comparison.budgets.map((budget) => {
@@ -102,8 +107,24 @@ export function contests(comparison: Comparison, results: readonly RunResult[]):
     const left_out = contenders
       .filter((contender) => resultsOf(contender, results).some((one) => one.error !== null || !isAtBudget(one)))
       .map(({ label }) => label);
-    return { budget, judged_by, ...judge(contenders, results, judged_by, comparison.seeds), left_out };
+    return { budget, judged_by, ...judge(contenders, results, judged_by, comparison), left_out };
   });
+}
+
+/**
+ * The level of each test, two-sided: each of `methods` could be best by chance, at each budget, at each look (Bonferroni).
+ * @param look from 0, how often more seeds were asked for once all were done
+ */
+function levelOf({ budgets, dropped }: Comparison, methods: number, look: number): number {
+  const share = look === 0 ? FIRST_LOOK : (1 - FIRST_LOOK) / 2 ** look;
+  return (2 * LEVEL * share) / ((methods + dropped.length) * budgets.length);
+}
+
+/** The difference that all seeds can tell, in standard deviations of the differences between two methods; none for one seed. */
+export function toldBySeeds(comparison: Comparison): number | undefined {
+  const { budgets, contenders, seeds, looks } = comparison;
+  const methods = contenders.filter((one) => one.budget === budgets[0]).length;
+  return seeds < 2 || methods < 2 ? undefined : detectable(seeds, levelOf(comparison, methods, looks.length));
 }
 
 interface Standing {
@@ -116,8 +137,9 @@ function judge(
   contenders: readonly Contender[],
   results: readonly RunResult[],
   measure: Measure,
-  seeds: number,
+  comparison: Comparison,
 ): Pick<Contest, "winner" | "reason" | "among"> {
+  const { seeds, looks } = comparison;
   let among: readonly string[] = [];
   const none = (reason: string) => ({ winner: null, reason, among });
   const runs = contenders.map((contender) => resultsOf(contender, results));
@@ -136,12 +158,14 @@ function judge(
   if (best === undefined) return none("no method came near the budget, and to its end, with every seed");
   const [second] = others;
   if (second === undefined) return none(`${best.label} alone came near the budget, and to its end, with every seed`);
-  const level = (2 * LEVEL) / standings.length;
+  const level = levelOf(comparison, standings.length, looks.length);
   for (const { label, values } of others) {
-    const p = pairedP(values.map((value, seed) => value - itemAt(best.values, seed)));
+    const differences = values.map((value, seed) => value - itemAt(best.values, seed));
+    const p = pairedP(differences);
     if (!(p < level)) {
       const difference = `${best.label} has the lowest mean, but its distance to ${label} may be chance`;
-      return none(`${difference} (p = ${inWords(p)}, below ${inWords(level)} would tell): compare more seeds`);
+      const next = levelOf(comparison, standings.length, looks.length + 1);
+      return none(`${difference} (p = ${inWords(p)}, below ${inWords(level)} would tell): ${wayOn(differences, next)}`);
     }
   }
   const margin = second.mean - best.mean;
@@ -150,6 +174,15 @@ function judge(
     reason: `${margin.toPrecision(3)} lower than ${second.label}; lower than each other one with p < ${inWords(level)}`,
     among,
   };
+}
+
+/** How many seeds would tell, if the difference is what it seems. */
+function wayOn(differences: readonly number[], level: number): string {
+  const { mean, deviation } = spreadOf(differences) ?? { mean: 0, deviation: null };
+  const seeds = pairsToTell(Math.abs(mean) / (deviation ?? NaN), level, MOST_SEEDS);
+  return seeds === undefined
+    ? `${MOST_SEEDS} seeds would not tell it`
+    : `if it is real, about ${seeds} seeds would tell`;
 }
 
 function isAtBudget({ parameters, budget }: RunResult): boolean {

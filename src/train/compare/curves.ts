@@ -87,7 +87,7 @@ export function sizeFigure({ comparison, results }: ComparisonRecord): SizeFigur
     parameters === null || loss === null ? [] : [{ parameters, loss }];
   const bound = all.filter((one) => !isReference(one));
   return {
-    measure: key === "valid_loss" ? "validation loss" : "loss",
+    measure: key === "best_valid_loss" ? "validation loss" : "loss",
     methods: [...new Set(bound.map(({ method }) => method))].flatMap((name) => {
       const points = bound.filter(({ method }) => method === name).flatMap(pointOf);
       return points.length === 0 ? [] : [{ name, points: points.toSorted((a, b) => a.parameters - b.parameters) }];

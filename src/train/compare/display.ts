@@ -87,7 +87,10 @@ export class ComparisonDisplay implements CompareObserver, Disposable {
     };
   }
 
-  end({ method, budget, seed, loss, valid_loss: valid, seconds, error }: RunResult, left: number | undefined): void {
+  end(
+    { method, budget, seed, loss, best_valid_loss: valid, seconds, error }: RunResult,
+    left: number | undefined,
+  ): void {
     this.#isTraining = false;
     this.#told = left;
     const name = nameOf(method, budget, seed);

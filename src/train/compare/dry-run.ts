@@ -8,7 +8,7 @@ import { estimateRun } from "../loop/finetune.ts";
 import { ComparisonFolder } from "./folder.ts";
 import { plannedRuns } from "./plan.ts";
 import type { CompareInput } from "./run.ts";
-import type { Comparison } from "./types.ts";
+import type { Comparison, Contender } from "./types.ts";
 
 /**
  * What a comparison would train.
@@ -28,6 +28,34 @@ interface ContenderJson {
   readonly estimated_gpu_bytes: number;
 }
 
+type PlanInput<Batch> = Pick<CompareInput<Batch>, "location" | "local" | "load" | "gpu">;
+
+/**
+ * What the runs of a method would train and take, or what they would be refused for, with the method's name.
+ * @throws RandloraError for data that cannot be read
+ */
+export async function planContender<Batch>(
+  { label: method, budget, settings: planned }: Contender,
+  { location, local, load, gpu }: PlanInput<Batch>,
+  out: string | undefined,
+): Promise<ContenderJson | RandloraError> {
+  const settings = local(planned);
+  const { subject, headParameters } = await load(settings);
+  try {
+    const estimate = await estimateRun({ settings, location, subject, gpu }, resolve(out ?? RUNS));
+    return {
+      method,
+      budget,
+      parameters: estimate.method.trainableParameters - headParameters,
+      steps: estimate.steps,
+      estimated_gpu_bytes: estimate.estimatedGpuBytes,
+    };
+  } catch (thrown) {
+    if (!(thrown instanceof RandloraError)) throw thrown;
+    return new RandloraError(thrown.code, `${method}: ${thrown.message}`, thrown.hint);
+  }
+}
+
 /**
  * Shows methods, sizes, memory and runs; nothing is trained or written.
  * @throws RandloraError what a run would be refused for, with the method's name
@@ -35,28 +63,15 @@ interface ContenderJson {
 export async function showPlan<Batch>(
   out: string | undefined,
   comparison: Comparison,
-  input: Pick<CompareInput<Batch>, "location" | "local" | "load" | "gpu">,
+  input: PlanInput<Batch>,
   context: Context,
 ): Promise<void> {
   if (out !== undefined) await ComparisonFolder.refuseTaken(out);
   const contenders: ContenderJson[] = [];
-  for (const { label: method, budget, settings: planned } of comparison.contenders) {
-    const settings = input.local(planned);
-    const { subject, headParameters } = await input.load(settings);
-    const { location, gpu } = input;
-    const estimate = await estimateRun({ settings, location, subject, gpu }, resolve(out ?? RUNS)).catch(
-      (thrown: unknown) => {
-        if (!(thrown instanceof RandloraError)) throw thrown;
-        throw new RandloraError(thrown.code, `${method}: ${thrown.message}`, thrown.hint);
-      },
-    );
-    contenders.push({
-      method,
-      budget,
-      parameters: estimate.method.trainableParameters - headParameters,
-      steps: estimate.steps,
-      estimated_gpu_bytes: estimate.estimatedGpuBytes,
-    });
+  for (const contender of comparison.contenders) {
+    const planned = await planContender(contender, input, out);
+    if (planned instanceof RandloraError) throw planned;
+    contenders.push(planned);
   }
   const json: CompareDryRunJson = { dry_run: true, runs: plannedRuns(comparison).length, contenders };
   context.result(json, () => {

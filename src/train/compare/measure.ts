@@ -6,7 +6,10 @@ import type { Metrics } from "../types.ts";
 import type { PlannedRun, RunResult } from "./types.ts";
 
 /** What metrics.jsonl tells of a run. */
-export type Measured = Pick<RunResult, "steps" | "loss" | "valid_loss" | "best_valid_loss" | "accuracy" | "seconds">;
+export type Measured = Pick<
+  RunResult,
+  "steps" | "loss" | "valid_loss_before" | "valid_loss" | "best_valid_loss" | "accuracy" | "seconds"
+>;
 
 /** The part of the steps that `loss` is the mean of. */
 const LAST = 1 / 4;
@@ -16,10 +19,12 @@ export function measure(metrics: readonly Metrics[]): Measured {
   const steps = metrics.flatMap((line) => ("loss" in line ? [line] : []));
   const evaluations = metrics.flatMap((line) => ("valid_loss" in line ? [line] : []));
   const end = evaluations.at(-1);
+  const [begin] = evaluations;
   const last = steps.slice(steps.length - Math.ceil(steps.length * LAST));
   return {
     steps: steps.length,
     loss: last.length === 0 ? null : last.reduce((sum, { loss }) => sum + loss, 0) / last.length,
+    valid_loss_before: begin?.step === 0 ? begin.valid_loss : null,
     valid_loss: end?.valid_loss ?? null,
     best_valid_loss: evaluations.length === 0 ? null : Math.min(...evaluations.map(({ valid_loss: loss }) => loss)),
     accuracy: end?.valid_accuracy ?? null,

@@ -48,7 +48,7 @@ export const COMPARE_OPTIONS = {
     ...FINETUNE_OPTIONS.resume,
     value: "DIR",
     topic: "Comparison",
-    help: "resume a stopped comparison, perhaps with more --seeds",
+    help: "resume a comparison; --seeds may grow, --methods shrink",
   },
   dryRun: FINETUNE_OPTIONS.dryRun,
   ...jobOptions("Comparison"),

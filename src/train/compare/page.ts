@@ -1,4 +1,4 @@
-import { summaries } from "./contest.ts";
+import { FAIR_DISTANCE, summaries } from "./contest.ts";
 import { plannedRuns } from "./plan.ts";
 import type { Contender, PlannedRun } from "./types.ts";
 import { visible } from "../../files/visible.ts";
@@ -33,9 +33,11 @@ export function comparePage(compared: Compared, split?: Split): string {
     "",
     ...conclusions(compared).map((line) => `- ${cell(line)}`),
     "",
-    "`loss` is the mean over the last quarter of the steps, `validation` the last evaluation, `off` the distance to the wanted",
-    "number of parameters, `time` that of the training steps alone. A winner is named where its mean is lower than that of each",
-    "other method in the contest by Student's paired t test over the seeds, at most once in twenty comparisons of equal methods.",
+    "Learning rates are each method's default, or as given: none was tuned here. `loss` is the mean over the last quarter of the",
+    "steps, `validation` the lowest validation loss (that of best/), `off` the distance to the wanted number of parameters (in the",
+    `contest up to ${100 * FAIR_DISTANCE} %), \`time\` that of the training steps alone. A winner is named where its mean is lower than that of`,
+    "each other method by Student's paired t test over the seeds, at most once in twenty comparisons of equal methods, also where",
+    "seeds were added after a look at the results.",
     ...(trainsHead(first) ? ["`parameters` are those beside the head, which all methods train alike."] : []),
     "",
     `![loss by step](${FIGURES.curves})`,

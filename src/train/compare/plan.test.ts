@@ -178,8 +178,14 @@ describe("a resumed comparison", () => {
     expect(resumedComparison(recorded, { ...NOTHING, ...same, seeds: 5 })).toEqual({ ...recorded, seeds: 5 });
   });
 
+  test("may leave methods out, which it remembers", () => {
+    const recorded = plan({ wishes: [wish("lora"), wish("full")] });
+    const fewer = resumedComparison(recorded, { ...NOTHING, labels: ["lora"] });
+    expect(fewer).toEqual({ ...recorded, contenders: recorded.contenders.slice(0, 1), dropped: ["full"] });
+  });
+
   test.each([
-    [{ labels: ["lora"] }, "--methods lora: the comparison cannot be resumed with another value; it had lora,full"],
+    [{ labels: ["vera"] }, "--methods vera: the comparison cannot be resumed with another value; it had lora,full"],
     [{ budgets: [2000, 3000] }, "--params 2000,3000: "],
     [{ like: "lora:3" }, "--like lora:3: the comparison cannot be resumed with another value; it had none"],
     [{ seeds: 1 }, "--seeds 1: "],

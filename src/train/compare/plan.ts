@@ -64,7 +64,7 @@ export function planComparison(asked: ComparisonWish): Comparison {
     .map((wish): Contender => ({ label: wish.label, budget: null, settings: settingsOf(asked, wish, {}) }));
   for (const budget of budgets) refuseUnreachable(asked, budget, contenders);
   const like = asked.budgets !== undefined && "wish" in asked.budgets ? likeText(asked.budgets) : null;
-  return { budgets, like, contenders: [...contenders, ...references], seed, seeds };
+  return { budgets, like, contenders: [...contenders, ...references], seed, seeds, looks: [], dropped: [] };
 }
 
 /** As `--like` has it. */

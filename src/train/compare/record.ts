@@ -26,6 +26,7 @@ const RESULT = v.strictObject({
   parameters: v.nullable(positive),
   steps: count,
   loss: amount,
+  valid_loss_before: v.optional(amount),
   valid_loss: amount,
   best_valid_loss: amount,
   accuracy: amount,
@@ -43,6 +44,8 @@ const RECORD = v.strictObject({
   like: v.nullable(v.string()),
   seed: count,
   seeds: positive,
+  looks: v.optional(v.array(positive), []),
+  dropped: v.optional(v.array(label), []),
   sha256: v.optional(
     v.strictObject({ data: hash, pixels: v.optional(hash), base: v.optional(hash), config: v.optional(hash) }),
   ),
@@ -55,12 +58,12 @@ const RECORD = v.strictObject({
 
 /** The text of compare.json. */
 export function formatRecord({ comparison, sources: sha256, results }: ComparisonRecord): string {
-  const { budgets, like, contenders, seed, seeds } = comparison;
+  const { budgets, like, contenders, seed, seeds, looks, dropped } = comparison;
   const methods = contenders.map(({ label: method, budget, settings }) => {
     return { method, budget, settings: formatSettings(settings) };
   });
-  const json = { format: "randlora-comparison", version: 1, budgets, like, seed, seeds, sha256, methods, results };
-  return `${JSON.stringify(json, undefined, 2)}\n`;
+  const what = { format: "randlora-comparison", version: 1, budgets, like, seed, seeds, looks, dropped };
+  return `${JSON.stringify({ ...what, sha256, methods, results }, undefined, 2)}\n`;
 }
 
 /** Reads what {@link formatRecord} made. `file` is named in errors. @throws RandloraError `format` naming the key */
@@ -70,11 +73,11 @@ export function parseRecord(json: unknown, file: string): ComparisonRecord {
     const [issue] = found.issues;
     throw damaged(file, `${quote(v.getDotPath(issue) ?? "")}: ${brief(issue.message)}`);
   }
-  const { budgets, like, seed, seeds, sha256: sources, methods, results } = found.output;
+  const { budgets, like, seed, seeds, looks, dropped, sha256: sources, methods, results } = found.output;
   const contenders = methods.map(({ method, budget, settings }) => {
     return { label: method, budget, settings: parseTrainSettings(settings, `${file}: ${oneLine(method)}`) };
   });
-  const comparison = { budgets, like, contenders, seed, seeds };
+  const comparison = { budgets, like, contenders, seed, seeds, looks, dropped };
   refuseForeign(comparison, results, file);
   return { comparison, sources, results };
 }

@@ -42,6 +42,8 @@ const RECORD: ComparisonRecord = {
     like: null,
     seed: 0,
     seeds: 2,
+    looks: [],
+    dropped: [],
     contenders: [
       contender("lora", "lora", 1e3),
       contender("randlora+sparse", "randlora", 1e3, 32),
@@ -73,7 +75,7 @@ describe("the table", () => {
       "full                      0.0001      1.00 M          0.5000 ± 0.0000  0.5000 ± 0.0000  1.50 s  2.00 MB",
       "",
       "winner: randlora+sparse, by the validation loss, among randlora+sparse (1.01 K parameters), lora (as many): " +
-        "1.00 lower than lora; lower than each other one with p < 0.05",
+        "1.00 lower than lora; lower than each other one with p < 0.04",
       "the reference, not in the contest: full (1.00 M parameters)",
       "",
     ]);
@@ -96,7 +98,7 @@ describe("the table", () => {
     const text = compareText({ ...COMPARED, comparison: { ...comparison, contenders }, results }, "", Infinity, PLAIN);
     expect(text.split("\n").slice(-3)).toEqual([
       "winner: lora, by the validation loss, among lora (1.20 K parameters), randlora+sparse (17 % fewer), vera (18 % fewer): " +
-        "2.00 lower than randlora+sparse; lower than each other one with p < 0.033",
+        "2.00 lower than randlora+sparse; lower than each other one with p < 0.027",
       "not in the contest, far from 1.00 K, diverged or failed: nola",
       "",
     ]);
@@ -109,6 +111,13 @@ describe("the table", () => {
       expect(head.split(/ +/)).toEqual(expect.arrayContaining(["method", "parameters", "off", "loss", "validation"]));
       expect([head.includes("rate"), head.includes("size")]).toEqual([false, columns === 95]);
     }
+  });
+
+  test("says which method hardly learned", () => {
+    const results = RECORD.results.map((one) => ({ ...one, valid_loss_before: one.method === "lora" ? 2.06 : 3 }));
+    expect(compareText({ ...COMPARED, results }, "", Infinity, PLAIN)).toContain(
+      "\nlora hardly learned: its validation loss was 2.0600 before; give more --steps or another --learning-rate\n",
+    );
   });
 
   test("says what is left, and what diverged", () => {
@@ -242,7 +251,10 @@ describe("plots", () => {
       contender("randlora", "randlora", budget),
     ]);
     const results = contenders.map(({ label, budget }) => result(label, budget, 0, 1000 / (budget ?? 1)));
-    const record = { comparison: { budgets, like: null, seed: 0, seeds: 1, contenders }, results };
+    const record = {
+      comparison: { budgets, like: null, seed: 0, looks: [], dropped: [], seeds: 1, contenders },
+      results,
+    };
     const figure = sizeFigure(record);
     expect(figure.methods.map(({ name, points }) => [name, points.map(({ parameters }) => parameters)])).toEqual([
       ["lora", [1010, 10_010]],

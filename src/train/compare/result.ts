@@ -60,6 +60,9 @@ export function compareJson({ out, ending, comparison, results }: Compared): Com
   };
 }
 
+/** Of the validation loss before the first step: what a method stays above has hardly learned. */
+const LEARNED = 0.99;
+
 /** A column of the table; `spare` ones go first where the terminal is narrow, the highest first. */
 interface Column {
   readonly head: string;
@@ -86,9 +89,8 @@ function shareText(spread: Spread | null): string {
 export function columnsOf({ comparison, results }: ComparisonRecord): readonly Column[] {
   const contenders = new Map(comparison.contenders.map((one) => [`${one.label} ${one.budget}`, one]));
   const of = ({ method, budget }: MethodSummary) => contenders.get(`${method} ${budget}`);
-  const isJudged = results.some(({ valid_loss: loss }) => loss !== null);
+  const isValidated = results.some(({ best_valid_loss: loss }) => loss !== null);
   const isClassified = results.some(({ accuracy }) => accuracy !== null);
-  const isBestElsewhere = results.some(({ valid_loss: last, best_valid_loss: best }) => last !== best);
   const columns: (Column | undefined)[] = [
     { head: "method", align: "l", spare: 0, cell: ({ method }) => method },
     {
@@ -115,11 +117,10 @@ export function columnsOf({ comparison, results }: ComparisonRecord): readonly C
       cell: ({ distance }) => (distance === null ? "" : `${distance < 0 ? "−" : "+"}${percent(Math.abs(distance))}`),
     },
     { head: "loss", align: "r", spare: 0, cell: ({ loss }) => spreadText(loss) },
-    isJudged ? { head: "validation", align: "r", spare: 0, cell: (one) => spreadText(one.valid_loss) } : undefined,
-    isClassified ? { head: "accuracy", align: "r", spare: 0, cell: (one) => shareText(one.accuracy) } : undefined,
-    isBestElsewhere
-      ? { head: "lowest", align: "r", spare: 5, cell: (one) => spreadText(one.best_valid_loss) }
+    isValidated
+      ? { head: "validation", align: "r", spare: 0, cell: (one) => spreadText(one.best_valid_loss) }
       : undefined,
+    isClassified ? { head: "accuracy", align: "r", spare: 0, cell: (one) => shareText(one.accuracy) } : undefined,
     {
       head: "time",
       align: "r",
@@ -184,7 +185,7 @@ function compareTable(record: ComparisonRecord, columns: number, style: Style): 
 
 /** Who won, at each budget and among whom, or why nobody did; and who could not win. */
 export function conclusions({ comparison, results }: ComparisonRecord): readonly string[] {
-  const judged = { valid_loss: "validation loss", loss: "loss of the last quarter of the steps" } as const;
+  const judged = { best_valid_loss: "validation loss", loss: "loss of the last quarter of the steps" } as const;
   const rows = summaries(comparison, results);
   const found = contests(comparison, results).flatMap(({ budget, winner, reason, judged_by: by, ...methods }) => {
     const at = comparison.budgets.length === 1 ? "" : ` at ${formatCount(budget)}`;
@@ -200,11 +201,21 @@ export function conclusions({ comparison, results }: ComparisonRecord): readonly
       `not in the contest${at}, far from ${formatCount(budget)}, diverged or failed: ${methods.left_out.join(", ")}`,
     ];
   });
+  found.push(...rows.flatMap(unlearned));
   const references = rows.filter(isReference).map(({ method, parameters }) => {
     return parameters === null ? method : `${method} (${formatCount(parameters)} parameters)`;
   });
   if (references.length === 0) return found;
   return [...found, `the reference, not in the contest: ${references.join(", ")}`];
+}
+
+/** A method that learned next to nothing tells nothing of the others. */
+function unlearned({ method, best_valid_loss: best, valid_loss_before: before }: MethodSummary): string[] {
+  if (best === null || before === null || best.mean < LEARNED * before.mean) return [];
+  const loss = before.mean.toFixed(4);
+  return [
+    `${method} hardly learned: its validation loss was ${loss} before; give more --steps or another --learning-rate`,
+  ];
 }
 
 /** Methods by name, the first one's number of parameters, and how far the others' are from that. */

@@ -17,7 +17,7 @@ export interface Given {
 }
 
 /**
- * What a comparison that is resumed compares: what it did, with as many seeds or more.
+ * What a comparison that is resumed compares: what it did, with as many seeds or more, perhaps without some methods.
  * @throws RandloraError `usage` naming the flag that contradicts it
  */
 export function resumedComparison(recorded: Comparison, given: Given): Comparison {
@@ -25,7 +25,8 @@ export function resumedComparison(recorded: Comparison, given: Given): Compariso
   const had = [...new Set(recorded.contenders.map(({ label }) => label))];
   const isOther = (wanted: readonly unknown[], own: readonly unknown[]) =>
     JSON.stringify(wanted.toSorted()) !== JSON.stringify(own.toSorted());
-  if (labels !== undefined && isOther(labels, had)) throw contradiction("methods", labels.join(","), had.join(","));
+  if (labels?.some((label) => !had.includes(label)) === true)
+    throw contradiction("methods", labels.join(","), had.join(","));
   if (budgets !== undefined && isOther([...new Set(budgets)], recorded.budgets)) {
     throw contradiction("params", budgets.join(","), recorded.budgets.join(","));
   }
@@ -40,7 +41,9 @@ export function resumedComparison(recorded: Comparison, given: Given): Compariso
     const changed = changeable(RUN_OPTIONS, common, "comparison");
     refuseOthers(settings, common, (key) => key in changed || isForeign(key), { what: "comparison" });
   }
-  return { ...recorded, seeds };
+  const dropped = had.filter((label) => labels !== undefined && !labels.includes(label));
+  const contenders = recorded.contenders.filter(({ label }) => !dropped.includes(label));
+  return { ...recorded, contenders, seeds, dropped: [...recorded.dropped, ...dropped] };
 }
 
 function contradiction(key: string, wanted: string, had: string): Contradiction {

@@ -215,7 +215,7 @@ function resultOf(
   const { label: method, budget }: Contender = contender;
   const measured = measure(metrics);
   // What came before it failed is no result.
-  const none = { loss: null, valid_loss: null, best_valid_loss: null, accuracy: null };
+  const none = { loss: null, valid_loss_before: null, valid_loss: null, best_valid_loss: null, accuracy: null };
   const found = error === null ? measured : { ...measured, ...none };
   return {
     method,
@@ -248,10 +248,9 @@ async function verified(
       continue;
     }
     const found = measure(await metricsOf(folder, run));
-    const other = Object.entries(found).find(([key, value]) => {
-      return value !== Object.entries(result).find(([recorded]) => recorded === key)?.[1];
-    });
-    if (other !== undefined) throw tampered(path, `its ${METRICS_FILE} is not what the comparison recorded`);
+    const recorded = new Map(Object.entries(result));
+    const isOther = Object.entries(found).some(([key, value]) => recorded.has(key) && recorded.get(key) !== value);
+    if (isOther) throw tampered(path, `its ${METRICS_FILE} is not what the comparison recorded`);
     results.push(result);
   }
   return { ...record, results };

@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { pairedP, spreadOf, studentP } from "./statistics.ts";
+import { detectable, pairedP, pairsToTell, spreadOf, studentP } from "./statistics.ts";
 
 test("mean and sample deviation", () => {
   expect(spreadOf([2, 4, 4, 4, 5, 5, 7, 9])).toEqual({ mean: 5, deviation: Math.sqrt(32 / 7) });
@@ -44,4 +44,23 @@ test("paired: the differences decide, not how far pairs scatter together", () =>
   expect(pairedP([])).toBe(1);
   expect(pairedP([0, 0, 0])).toBe(1);
   expect(pairedP([-0.5, -0.5])).toBe(0);
+});
+
+test("what seeds can tell is found in four of five comparisons", () => {
+  // t of 9 degrees of freedom: 2.262157 at 5 %, 0.883404 at 40 %, two-sided.
+  expect(detectable(10, 0.05)).toBeCloseTo((2.262157 + 0.883404) / Math.sqrt(10), 5);
+  let state = 7;
+  const uniform = () => (state = (state * 48271) % 2147483647) / 2147483647;
+  const normal = () => Math.sqrt(-2 * Math.log(uniform())) * Math.cos(2 * Math.PI * uniform());
+  for (const [seeds, level] of [
+    [3, 0.04],
+    [5, 0.02],
+    [10, 0.01],
+  ] as const) {
+    const mean = detectable(seeds, level);
+    const found = Array.from({ length: 4000 }, () => pairedP(Array.from({ length: seeds }, () => mean + normal())));
+    expect(Math.abs(found.filter((p) => p < level).length / found.length - 0.8)).toBeLessThan(0.07);
+    expect(pairsToTell(mean, level, 20)).toBe(seeds);
+  }
+  expect(pairsToTell(0.1, 0.05, 20)).toBeUndefined();
 });

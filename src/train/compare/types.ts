@@ -31,6 +31,10 @@ export interface Comparison {
   readonly seed: number;
   /** How many. */
   readonly seeds: number;
+  /** How many there were each time that all runs were done and more were asked for: each look spends chance. */
+  readonly looks: readonly number[];
+  /** Methods that were left out when it was resumed: they count among those that could have been best. */
+  readonly dropped: readonly string[];
 }
 
 /** One method with one seed. */
@@ -51,6 +55,8 @@ export interface RunResult {
   readonly steps: number;
   /** Mean over the last quarter of the steps. */
   readonly loss: number | null;
+  /** Untrained. */
+  readonly valid_loss_before?: number | null | undefined;
   /** Of the last validation. */
   readonly valid_loss: number | null;
   /** Of best/. */
