@@ -94,14 +94,14 @@ test("ranks of single modules and magnitudes of an adapter are gone on with, and
     ranks: { [down]: 5 },
   } as const;
   const path = await writeDora(runs.folder.at("patterns"), lora, {
-    config: { alpha_pattern: { q_proj: 1 }, note: "kept" },
+    config: { alpha_pattern: { q_proj: 1 }, revision: "kept" },
   });
   const settings = await small({ ...(await initialSettings(path, undefined)), initAdapter: path, steps: 1 });
   const { method } = await estimateRun({ ...(await inputFor(settings)), gpu: runs.gpu });
   expect(method.modules.map(({ parameters }) => parameters)).toEqual([2 * 128 + 64, 5 * (64 + 172) + 64]);
   await runs.train("patterns-on", settings);
   await using trained = await openAdapter(runs.folder.at("patterns-on"));
-  expect(trained.config).toMatchObject({ use_dora: true, rank_pattern: { [down]: 5 }, note: "kept" });
+  expect(trained.config).toMatchObject({ use_dora: true, rank_pattern: { [down]: 5 }, revision: "kept" });
   // One step of AdamW moves every number by about the learning rate, not to other places.
   const bytes = await trained.tensors.get(`${down}.lora_magnitude_vector`)?.readAll();
   const now = new Float32Array(bytes?.buffer ?? new ArrayBuffer());

@@ -135,7 +135,7 @@ async function writeTrained(name: string): Promise<string> {
   const halves = Object.entries(loraTensors(lora)).map(([key, { shape, data }]): [string, TestTensor] => {
     return [key, { dtype: "BF16", shape, data: data.filter((_, at) => at % 4 > 1) }];
   });
-  const config = { alpha_pattern: { q_proj: 1 }, note: "kept", bias: "lora_only" };
+  const config = { alpha_pattern: { q_proj: 1 }, revision: "kept", bias: "lora_only" };
   return await writeLora(runs.folder.at(name), lora, { config, tensors: Object.fromEntries(halves) });
 }
 
@@ -164,7 +164,11 @@ test("a frozen LoRA has its part and keeps its bytes, whatever the optimizer doe
   expect(moved.length).toBe(2);
   {
     await using adapter = await openAdapter(own);
-    expect(adapter.config).toMatchObject({ rank_pattern: { [down]: 5 }, alpha_pattern: { q_proj: 1 }, note: "kept" });
+    expect(adapter.config).toMatchObject({
+      rank_pattern: { [down]: 5 },
+      alpha_pattern: { q_proj: 1 },
+      revision: "kept",
+    });
     expect(adapter.config).toMatchObject({ lora_r: 2, lora_alpha: 4, r: 8, randlora_alpha: 160, bias: "none" });
     expect(adapter.config).toMatchObject({ peft_type: "RANDLORA_HYBRID", lora_dropout: 0.1, randlora_dropout: 0.1 });
   }
@@ -182,7 +186,7 @@ test("a frozen LoRA has its part and keeps its bytes, whatever the optimizer doe
     // What changes is changed in both parts.
     await using adapter = await openAdapter(runs.folder.at(`frozen-${freezeLora}`));
     expect(adapter.config).toMatchObject({ lora_dropout: 0.3, randlora_dropout: 0.3, save_projection: false, r: 8 });
-    expect(adapter.config).toMatchObject({ lora_r: 2, bias: "none", note: "kept", randlora_variant: "peft" });
+    expect(adapter.config).toMatchObject({ lora_r: 2, bias: "none", revision: "kept", randlora_variant: "peft" });
     if (freezeLora) expect(after).toEqual(before);
     else expect(Object.values(after).every((bytes) => bytes.startsWith("F32 "))).toBe(true);
   }

@@ -31,7 +31,7 @@ test("ranks and scales of single modules are kept", async () => {
     ranks: { [down]: 5 },
   } as const;
   const path = await writeLora(runs.folder.at("patterns"), lora, {
-    config: { alpha_pattern: { q_proj: 1 }, note: "kept" },
+    config: { alpha_pattern: { q_proj: 1 }, revision: "kept" },
   });
   const settings = await small({
     ...(await initialSettings(path, undefined)),
@@ -43,7 +43,7 @@ test("ranks and scales of single modules are kept", async () => {
   expect(method.modules.map(({ parameters }) => parameters)).toEqual([2 * 128, 5 * (64 + 172)]);
   await runs.train("patterns-on", settings);
   await using trained = await openAdapter(runs.folder.at("patterns-on"));
-  expect(trained.config).toMatchObject({ rank_pattern: { [down]: 5 }, alpha_pattern: { q_proj: 1 }, note: "kept" });
+  expect(trained.config).toMatchObject({ rank_pattern: { [down]: 5 }, alpha_pattern: { q_proj: 1 }, revision: "kept" });
   expect(trained.config["lora_dropout"]).toBe(0.1);
   expect(trained.tensors.get(`${down}.lora_A.weight`)?.shape).toEqual([5, 172]);
   // One step of AdamW moves every number of A and B by about the learning rate, not to other places.
