@@ -97,8 +97,10 @@ export function pack<M extends Members>({ name: op, members }: CpuKernel<M>, val
   const words: number[] = [];
   const pointers: PlacedPointer[] = [];
   const place = (to: Pointer | undefined) => {
-    if (to !== undefined) pointers.push({ word: words.length, ...to });
-    words.push(to?.offset ?? 0);
+    if (to === undefined) return void words.push(0);
+    const { buffer, offset, size, access } = to;
+    pointers.push({ word: words.length, buffer, offset, size, access });
+    words.push(offset);
   };
   for (const [name, kind] of Object.entries(members)) {
     const value: MemberValues[Kind] = values[name];
@@ -117,5 +119,5 @@ export function pack<M extends Members>({ name: op, members }: CpuKernel<M>, val
       words.push(scalesPitch);
     }
   }
-  return { words: Uint32Array.from(words), pointers };
+  return { words: new Uint32Array(words), pointers };
 }

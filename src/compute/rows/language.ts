@@ -172,12 +172,14 @@ export function rows<const I extends string, const P extends string = never, con
       return new RowKernel(keyOf(kind, wanted), trace);
     }),
   );
-  const byKey = new Map(kernels.map((kernel) => [kernel.name, kernel]));
+  const byName = new Map(kernels.map((kernel) => [kernel.name, kernel]));
+  // A value is asked for in every layer of every pass.
+  const values = new Map(kinds.map((kind) => [kind, byName.get(keyOf(kind))]));
   return {
     ...rest,
     kernels,
     kernel(kind, wanted) {
-      const found = byKey.get(keyOf(kind, wanted));
+      const found = wanted === undefined ? values.get(kind) : byName.get(keyOf(kind, wanted));
       if (found === undefined) throw new Error(`there is no row kernel ${keyOf(kind, wanted)}`);
       return found;
     },
