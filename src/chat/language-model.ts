@@ -34,14 +34,12 @@ export interface LanguageModelOptions {
   /** `--kv-type`: what keys and values are held in. */
   readonly kvType?: KvName | undefined;
   /** Told the bytes of weights as they are read. */
-  readonly onProgress?: (read: number, total: number) => void;
+  readonly onProgress?: ((read: number, total: number) => void) | undefined;
   readonly signal?: AbortSignal;
 }
 
 /** A model that can write: tokenizer, template and weights, with adapters that may be changed at any time. */
 export class LanguageModel implements Writer, AsyncDisposable {
-  readonly gpu: Device;
-  readonly decoder: Decoder;
   readonly tokenizer: Tokenizer;
   /** How a conversation becomes a text; undefined for models that were not trained on chats. */
   readonly template: ChatTemplate | undefined;
@@ -50,57 +48,66 @@ export class LanguageModel implements Writer, AsyncDisposable {
   readonly folder: string;
   /** Its weights: a folder or a file. */
   readonly weightsPath: string;
-  readonly #dtype: OutputDtype;
-  readonly #shared: SharedParts;
-  #adapted: Promise<AdaptedWeights> | undefined;
-  #unmerged: UnmergedAdapters | undefined;
-  #adapters: readonly AdapterChoice[] = [];
+  readonly #options: LanguageModelOptions;
+  #held: Held;
 
-  private constructor(gpu: Device, decoder: Decoder, text: Text, location: ModelLocation, dtype: OutputDtype) {
-    this.gpu = gpu;
-    this.decoder = decoder;
+  private constructor(held: Held, text: Text, options: LanguageModelOptions) {
+    const { location } = options;
+    this.#held = held;
+    this.#options = options;
     this.tokenizer = text.tokenizer;
     this.template = text.template;
     this.stopTokens = text.stopTokens;
     this.folder = location.folder;
     this.weightsPath = location.weights ?? location.folder;
-    this.#dtype = dtype;
-    this.#shared = new SharedParts(gpu);
   }
 
   /**
    * Loads a model: device, tokenizer and weights at the same time.
    * @throws RandloraError naming the file and the reason; nothing stays allocated
    */
-  static async load({ location, templateFile, raw, onProgress, signal, ...options }: LanguageModelOptions) {
-    const { folder, weights } = location;
-    const { dtype = "keep", quantize, kvType = "f32" } = options;
+  static async load(options: LanguageModelOptions): Promise<LanguageModel> {
+    const { location, templateFile, raw, signal } = options;
     const opening = openDevice(options.device);
     opening.catch(() => {}); // reported below, after the cheaper checks
     try {
-      await checkIsOfTexts(folder);
+      await checkIsOfTexts(location.folder);
       // A broken tokenizer is found before any weight is read.
-      const text = await loadText(folder, templateFile, raw);
+      const text = await loadText(location.folder, templateFile, raw);
       signal?.throwIfAborted();
-      const gpu = await opening;
-      const decoder = await loadDecoder(gpu, folder, {
-        weights,
-        dtype: dtype === "keep" ? undefined : NAMED_DTYPES[dtype],
-        quantize: quantize && NAMED_BLOCKS[quantize],
-        kvDtype: NAMED_KV[kvType],
-        ...(onProgress === undefined ? {} : { onProgress }),
-        ...(signal === undefined ? {} : { signal }),
-      });
-      return new LanguageModel(gpu, decoder, text, location, dtype);
+      return new LanguageModel(await load(await opening, options), text, options);
     } catch (thrown) {
       (await opening.catch(() => undefined))?.close();
       throw thrown;
     }
   }
 
+  /**
+   * Opens the device anew after it failed, and loads the weights again, without adapters. What was made with the old ones is void.
+   * @throws RandloraError as `load`
+   */
+  async reopen(): Promise<void> {
+    await this[Symbol.asyncDispose]();
+    const gpu = await openDevice(this.#options.device);
+    try {
+      this.#held = await load(gpu, { ...this.#options, onProgress: undefined });
+    } catch (thrown) {
+      gpu.close();
+      throw thrown;
+    }
+  }
+
+  get gpu(): Device {
+    return this.#held.gpu;
+  }
+
+  get decoder(): Decoder {
+    return this.#held.decoder;
+  }
+
   /** The adapters that are part of the weights now. */
   get adapters(): readonly AdapterChoice[] {
-    return this.#adapters;
+    return this.#held.adapters;
   }
 
   /** The quantized weights: no adapter can be merged into them. */
@@ -123,7 +130,7 @@ export class LanguageModel implements Writer, AsyncDisposable {
    * @throws RandloraError as `AdaptedWeights.apply`; the signal's reason when it is aborted
    */
   async setAdapters(choices: readonly AdapterChoice[], options: ApplyOptions = {}): Promise<readonly string[]> {
-    if (choices.length === 0 && this.#adapted === undefined) return [];
+    if (choices.length === 0 && this.#held.adapted === undefined) return [];
     const adapted = await this.#openAdapted();
     if (this.quantized === undefined) return await this.#apply(adapted, choices, options);
     const placed = await UnmergedAdapters.place(this.decoder, this.weightsPath, choices, options);
@@ -134,19 +141,20 @@ export class LanguageModel implements Writer, AsyncDisposable {
       placed[Symbol.dispose]();
       throw thrown;
     }
-    this.#unmerged?.[Symbol.dispose]();
-    this.#unmerged = placed;
+    this.#held.unmerged?.[Symbol.dispose]();
+    this.#held.unmerged = placed;
     this.decoder.linears = placed.linears;
     return placed.notes;
   }
 
   /** Opens the weights' files, once however many ask at the same time. */
   async #openAdapted(): Promise<AdaptedWeights> {
-    const opening = (this.#adapted ??= AdaptedWeights.open(this.decoder, this.weightsPath));
+    const held = this.#held;
+    const opening = (held.adapted ??= AdaptedWeights.open(held.decoder, this.weightsPath));
     try {
       return await opening;
     } catch (thrown) {
-      if (this.#adapted === opening) this.#adapted = undefined;
+      if (held.adapted === opening) held.adapted = undefined;
       throw thrown;
     }
   }
@@ -156,16 +164,18 @@ export class LanguageModel implements Writer, AsyncDisposable {
     choices: readonly AdapterChoice[],
     options: ApplyOptions,
   ): Promise<readonly string[]> {
+    const held = this.#held;
+    const { dtype = "keep" } = this.#options;
     try {
-      const notes = await adapted.apply(choices, { ...options, dtype: this.#dtype });
-      this.#adapters = choices;
+      const notes = await adapted.apply(choices, { ...options, dtype });
+      held.adapters = choices;
       return notes;
     } catch (thrown) {
       if (!adapted.isMixture) throw thrown;
-      const before = this.#adapters;
-      this.#adapters = [];
-      await adapted.apply(before, { ...options, dtype: this.#dtype, signal: undefined, onProgress: undefined });
-      this.#adapters = before;
+      const before = held.adapters;
+      held.adapters = [];
+      await adapted.apply(before, { ...options, dtype, signal: undefined, onProgress: undefined });
+      held.adapters = before;
       throw thrown;
     }
   }
@@ -187,7 +197,7 @@ export class LanguageModel implements Writer, AsyncDisposable {
    */
   async placeBeside(choices: readonly AdapterChoice[], options: ApplyOptions = {}): Promise<UnmergedAdapters> {
     const { generator, signal } = options;
-    const forRows = { forRows: true, shared: this.#shared };
+    const forRows = { forRows: true, shared: this.#held.shared };
     return await UnmergedAdapters.place(this.decoder, this.weightsPath, choices, { generator, signal, ...forRows });
   }
 
@@ -197,11 +207,35 @@ export class LanguageModel implements Writer, AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await (await this.#adapted)?.[Symbol.asyncDispose]();
-    this.#unmerged?.[Symbol.dispose]();
-    this.decoder.release();
-    this.gpu.close();
+    const { adapted, unmerged, decoder, gpu } = this.#held;
+    await (await adapted)?.[Symbol.asyncDispose]();
+    unmerged?.[Symbol.dispose]();
+    decoder.release();
+    gpu.close();
   }
+}
+
+/** The device, and what is in its memory. */
+interface Held {
+  readonly gpu: Device;
+  readonly decoder: Decoder;
+  readonly shared: SharedParts;
+  adapted?: Promise<AdaptedWeights> | undefined;
+  unmerged?: UnmergedAdapters;
+  adapters: readonly AdapterChoice[];
+}
+
+async function load(gpu: Device, options: LanguageModelOptions): Promise<Held> {
+  const { location, dtype = "keep", quantize, kvType = "f32", onProgress, signal } = options;
+  const decoder = await loadDecoder(gpu, location.folder, {
+    weights: location.weights,
+    dtype: dtype === "keep" ? undefined : NAMED_DTYPES[dtype],
+    quantize: quantize && NAMED_BLOCKS[quantize],
+    kvDtype: NAMED_KV[kvType],
+    ...(onProgress === undefined ? {} : { onProgress }),
+    ...(signal === undefined ? {} : { signal }),
+  });
+  return { gpu, decoder, shared: new SharedParts(gpu), adapters: [] };
 }
 
 interface Text {

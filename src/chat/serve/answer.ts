@@ -216,8 +216,9 @@ async function* shown(
       const reasoningTokens = parts.reasoningTokens(value.offsets);
       return { reply: { ...value, reasoningTokens }, choice: parts.choice(finishReason) };
     }
-    if (value.place === 0) onBegin();
-    else if (value.place !== undefined) yield value.place;
+    if (value === 0) onBegin();
+    else if (typeof value === "number") yield value;
+    if (typeof value === "number") continue;
     if (value.isToken === true) onTokens(1);
     for (const piece of text.pieces(value)) yield* parts.push(piece);
   }

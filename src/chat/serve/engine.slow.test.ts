@@ -1,41 +1,56 @@
 import { expect, test } from "bun:test";
+import { cp, rm } from "node:fs/promises";
+import { join } from "node:path";
+import { STORIES } from "../../../fixtures/stories/storyteller.ts";
 import { FIRST_GPU } from "../../compute/device/testing/open.ts";
 import { Gpu } from "../../compute/gpu/gpu.ts";
-import type { LanguageModel } from "../language-model.ts";
-import { failure, loadStoriesModel, serveStories, until } from "./testing/server.ts";
+import { TemporaryFolder } from "../../files/testing/folder.ts";
+import { LanguageModel } from "../language-model.ts";
+import { failure, loadStoriesModel, serveStories, until, writeAdapters } from "./testing/server.ts";
 
-/** A model on a GPU whose loss the caller announces: a software GPU is never lost by itself. */
-async function loadFragile(): Promise<{ model: LanguageModel; lose: () => void }> {
-  (await Gpu.open()).close(); // Dawn's classes are globals only once its library is loaded
-  const { requestDevice } = GPUAdapter.prototype;
-  const { promise, resolve } = Promise.withResolvers<{ reason: string; message: string }>();
-  GPUAdapter.prototype.requestDevice = async function (this: GPUAdapter, descriptor) {
-    const device = await requestDevice.call(this, descriptor);
-    return Object.defineProperty(device, "lost", { value: promise });
-  };
-  try {
-    const model = await loadStoriesModel(FIRST_GPU);
-    return { model, lose: () => resolve({ reason: "unknown", message: "VK_ERROR_DEVICE_LOST" }) };
-  } finally {
-    GPUAdapter.prototype.requestDevice = requestDevice;
+test("a GPU that is lost is opened anew: requests in flight get 503, later ones are answered as before", async () => {
+  await using folder = await TemporaryFolder.create();
+  await using model = await loadStoriesModel(FIRST_GPU);
+  await using serving = serveStories(model, { parallel: 1, adapters: await writeAdapters(folder.path) });
+  const ask = (id: string, max_tokens = 8) =>
+    serving.client.completions.create({ model: id, prompt: "Once", max_tokens });
+  const textOf = async (id: string) => (await ask(id)).choices[0]?.text;
+  const before = [await textOf("storyteller"), await textOf("pirate")];
+  for (const isBusy of [true, false]) {
+    const asked = isBusy ? [failure(ask("pirate", 200))] : [];
+    await until(() => serving.engine.load === asked.length);
+    if (isBusy) asked.push(failure(ask("storyteller")));
+    await until(() => serving.engine.load === asked.length);
+    if (!(model.gpu instanceof Gpu)) throw new Error("not a GPU");
+    model.gpu.device.destroy();
+    for (const one of await Promise.all(asked)) expect(one).toMatchObject({ status: 503, code: "device_lost" });
+    await model.gpu.device.lost;
+    if (!isBusy) expect(await failure(ask("storyteller"))).toMatchObject({ status: 503 });
+    await until(async () => (await fetch(`${serving.address}/health`)).ok);
+    expect([await textOf("storyteller"), await textOf("pirate")]).toEqual(before);
   }
-}
+  const lost = expect.objectContaining({
+    code: "gpu",
+    message: expect.stringContaining("the GPU was lost (destroyed)"),
+  });
+  expect(serving.failures).toEqual([lost, lost]);
+});
 
-test("a GPU that is lost fails every request, and the server knows that it is over", async () => {
-  const { model, lose } = await loadFragile();
-  await using _ = model;
-  await using serving = serveStories(model, { parallel: 1 });
+test("where it cannot be opened anew, the server knows that it is over", async () => {
+  await using folder = await TemporaryFolder.create();
+  const place = folder.at("model");
+  await cp(STORIES, place, { recursive: true });
+  const location = { folder: place, weights: undefined };
+  await using model = await LanguageModel.load({ location, device: FIRST_GPU });
+  await using serving = serveStories(model);
+  await rm(join(place, "model.safetensors"));
+  if (!(model.gpu instanceof Gpu)) throw new Error("not a GPU");
+  model.gpu.device.destroy();
   const ask = () => failure(serving.client.completions.create({ model: "storyteller", prompt: "Once" }));
-  const running = ask();
-  await until(() => serving.engine.load === 1);
-  const waiting = ask();
-  await until(() => serving.engine.load === 2);
-  lose();
-  expect(await running).toMatchObject({ status: 500, type: "server_error" });
-  expect(await waiting).toMatchObject({ status: 503 });
-  expect(await failure(serving.engine.failure)).toMatchObject({ code: "gpu" });
   expect(await ask()).toMatchObject({ status: 503 });
-  expect(serving.failures).toEqual([expect.objectContaining({ code: "gpu" })]);
-  const health = await fetch(`${serving.address}/health`);
-  expect(health.status).toBe(503);
+  expect(await failure(serving.engine.failure)).toMatchObject({
+    message: expect.stringContaining("no .safetensors weights"),
+  });
+  expect(await ask()).toMatchObject({ status: 503, message: expect.stringContaining("must be started again") });
+  expect((await fetch(`${serving.address}/health`)).status).toBe(503);
 });

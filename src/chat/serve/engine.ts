@@ -23,6 +23,8 @@ export interface EngineOptions {
   readonly positions: number;
   /** Adapters that stand beside the weights at most; 0: all are merged. */
   readonly adapters: number;
+  /** Told why the device is opened anew. */
+  readonly onLoss?: (error: unknown) => void;
 }
 
 /** Sequences in the batch of a rehearsal: from as many rows on, passes use the same kernels. */
@@ -43,27 +45,34 @@ interface Waiting<S extends Sequence = Sequence> extends WaitingRequest {
  * adapter has to be merged, or to be taken out again, no more start, and the weights are changed when the running ones have ended.
  */
 export class Engine implements AsyncDisposable {
-  /** Rejects when the device has failed: no request can be answered any more. */
-  readonly failure: Promise<never>;
-  readonly #fail: (error: unknown) => void;
+  /** Rejects when the device failed and cannot be opened anew. */
+  get failure(): Promise<never> {
+    return this.#over.promise;
+  }
+  readonly #over = Promise.withResolvers<never>();
   readonly #model: LanguageModel;
   readonly #options: EngineOptions;
-  readonly #loop: DecodeLoop;
   readonly #waiting: WaitingRequests<Waiting>;
   readonly #placed: PlacedAdapters;
+  #loop: DecodeLoop;
   #closed: ApiError | undefined;
+  /** What requests are told while the device is opened anew. */
+  #lost: ApiError | undefined;
+  #reopening: Promise<void> | undefined;
 
   constructor(model: LanguageModel, options: EngineOptions) {
     this.#model = model;
     this.#options = options;
     this.#waiting = new WaitingRequests(options.queueLength, options.parallel);
-    const { parallel: rows, positions, generator, adapters: most } = options;
+    const { generator, adapters: most } = options;
     this.#placed = new PlacedAdapters(model, { generator, most, isUsed: (one) => this.#loop.adapters.has(one) });
-    this.#loop = new DecodeLoop(model.decoder, { rows, positions, feed: () => this.#feed() });
-    const { promise, reject } = Promise.withResolvers<never>();
-    promise.catch(() => {}); // nobody need be listening
-    this.failure = promise;
-    this.#fail = reject;
+    this.#loop = this.#makeLoop();
+    this.failure.catch(() => {}); // nobody need be listening
+  }
+
+  #makeLoop(): DecodeLoop {
+    const { parallel: rows, positions } = this.#options;
+    return new DecodeLoop(this.#model.decoder, { rows, positions, feed: () => this.#feed() });
   }
 
   /** Places the adapters of the first models, as far as there is room. @returns their rows, the base's first @throws RandloraError `gpu` */
@@ -100,20 +109,20 @@ export class Engine implements AsyncDisposable {
 
   /** Of each slot how far its text has come; undefined: it is free. */
   get slots(): readonly (Progress | undefined)[] {
-    const { progress } = this.#loop;
-    return Array.from({ length: this.#options.parallel }, (_, slot) => progress[slot]);
+    return Array.from({ length: this.#options.parallel }, (_, slot) => this.#loop.progress[slot]);
   }
 
-  /** @throws ApiError 503 when the server is stopping */
+  /** @throws ApiError 503 when the server is stopping, or the device is opened anew */
   check(): void {
-    if (this.#closed !== undefined) throw this.#closed;
+    this.#checkGpu();
+    const refusal = this.#closed ?? this.#lost;
+    if (refusal !== undefined) throw refusal;
   }
 
   /**
    * Puts all jobs of a request into the queue. Where that is full, jobs of the network that has most in it give way.
-   * @returns what comes of each; ends with its signal's reason when that is aborted, with an ApiError: 429 when it had to give
-   *   way, 503 when the server stops
-   * @throws ApiError at once, and none of them waits: 429 when too many do, 400 when they never have room, 503 when the server stops
+   * @returns what comes of each; ends with its signal's reason, or an ApiError: 429 when it had to give way, 503 as `check`
+   * @throws ApiError, and none of them waits: 429 when too many do, 400 when they never have room, 503 as `check`
    */
   submit(jobs: readonly Job[]): readonly AsyncGenerator<JobPiece, Reply>[] {
     const all = jobs.map((job) => {
@@ -172,28 +181,22 @@ export class Engine implements AsyncDisposable {
     use: (sequence: S) => AsyncGenerator<JobPiece, R>,
   ): AsyncGenerator<JobPiece, R> {
     try {
-      const places = out.taken(() => this.#advance());
-      for (;;) {
-        const { done, value } = await places.next();
-        if (done !== true) yield { place: value };
-        else {
-          yield { place: 0 };
-          const start = performance.now();
-          const result = yield* use(value);
-          this.#waiting.ended((performance.now() - start) / 1000 / this.#options.parallel);
-          return result;
-        }
-      }
+      const sequence = yield* out.taken(() => this.#advance());
+      yield 0;
+      const start = performance.now();
+      const result = yield* use(sequence);
+      this.#waiting.ended((performance.now() - start) / 1000 / this.#options.parallel);
+      return result;
+    } catch (thrown) {
+      this.#checkGpu();
+      throw thrown instanceof RandloraError ? (this.#lost ?? thrown) : thrown;
     } finally {
       signal.removeEventListener("abort", leave);
       this.#loop.drop();
     }
   }
 
-  /**
-   * Stops: who waits is turned away, what runs has `grace` milliseconds to come to its end.
-   * @returns when nothing runs any more
-   */
+  /** Stops when what runs has ended, for which it has `grace` milliseconds. */
   async close(grace: number): Promise<void> {
     this.#closed ??= new ApiError(503, "the server is stopping", { code: "server_stopping" });
     this.#waiting.turnAway(this.#closed);
@@ -204,8 +207,9 @@ export class Engine implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close(0);
+    await this.#reopening;
     this.#loop[Symbol.dispose]();
-    this.#placed[Symbol.dispose]();
+    await this.#placed.clear();
   }
 
   async #advance(): Promise<void> {
@@ -258,15 +262,33 @@ export class Engine implements AsyncDisposable {
     this.#loop.drop();
   }
 
-  /** A device that was lost, or had no room where nobody knows whose it was, does not come back. */
+  /** Has a device opened anew that was lost, or had no room where nobody knows whose it was. */
   #checkGpu(): void {
+    if (this.#lost !== undefined) return;
     try {
       this.#model.gpu.check();
     } catch (error) {
-      if (!(error instanceof RandloraError)) throw error;
-      this.#closed = new ApiError(503, "the device has failed: the server must be started again", { cause: error });
-      this.#waiting.turnAway(this.#closed);
-      this.#fail(error);
+      const details = { code: "device_lost", headers: { "retry-after": "5" }, cause: error };
+      this.#lost = new ApiError(503, "the device failed and is opened anew: try again later", details);
+      this.#reopening = this.#reopen(this.#lost);
+    }
+  }
+
+  async #reopen(lost: ApiError): Promise<void> {
+    this.#options.onLoss?.(lost.cause);
+    this.#waiting.turnAway(lost);
+    this.#loop.abort(lost);
+    try {
+      do await this.#loop.advance();
+      while (this.#loop.size > 0);
+      await this.#placed.clear();
+      this.#loop[Symbol.dispose]();
+      await this.#model.reopen();
+      this.#loop = this.#makeLoop();
+      this.#lost = undefined;
+    } catch (thrown) {
+      this.#closed ??= new ApiError(503, "the device failed: the server must be started again", { cause: thrown });
+      this.#over.reject(thrown);
     }
   }
 }

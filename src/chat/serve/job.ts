@@ -56,4 +56,4 @@ export interface Job<Options = ReplyOptions> {
 }
 
 /** What is told of a job: its place among those that wait, from 1, while that changes; 0 when its turn has come; then its text. */
-export type JobPiece = Partial<ReplyPiece> & { readonly place?: number };
+export type JobPiece = ReplyPiece | number;

@@ -24,7 +24,7 @@ export interface Rows {
  * What of models is in the device's memory: the base's weights, or those with merged adapters, and adapters beside them, of which the one that
  * was asked for longest ago gives way.
  */
-export class PlacedAdapters implements Disposable {
+export class PlacedAdapters {
   readonly #model: LanguageModel;
   readonly #options: PlacedAdaptersOptions;
   /** The one asked for last is the last. */
@@ -117,8 +117,11 @@ export class PlacedAdapters implements Disposable {
     for (const [one, placed] of [[model, found] as const, ...others]) this.#placed.set(one, placed);
   }
 
-  [Symbol.dispose](): void {
+  /** Gives back all of them, which no rows may go through any more; the weights may be others. */
+  async clear(): Promise<void> {
+    await this.#placing?.catch(() => {}); // whoever began it is told
     this.#dropTo(0, () => false);
+    this.#resident = undefined;
   }
 
   async #place(model: ServedModel): Promise<void> {

@@ -89,7 +89,8 @@ export async function serve(named: string | undefined, options: ServeFlags, cont
   if (most === 0 && options.maxAdapters !== undefined) {
     context.log.warn(`--max-adapters ${options.maxAdapters}: no adapter is held beside the weights`);
   }
-  await using engine = new Engine(model, { generator, queueLength, parallel, positions, adapters: most });
+  const onLoss = (error: unknown): void => context.log.warn(`the device is opened anew: ${describe(error, context)}`);
+  await using engine = new Engine(model, { generator, queueLength, parallel, positions, adapters: most, onLoss });
   const placed = await engine.place(models.all);
   const ofRows = placed.map((rows) => rows?.adapter);
   const planned = await plannedBytes(model.decoder, { rows: parallel, positions, adapters: ofRows });

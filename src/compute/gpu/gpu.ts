@@ -49,6 +49,7 @@ export class Gpu implements Device, GpuContext {
   readonly mixesRows = false;
   readonly profiler: Profiler | undefined;
   #failure: RandloraError | undefined;
+  #isClosed = false;
   /** Of those who wait in `settle`: a promise that all of them raced against would keep every one of them for ever. */
   readonly #waiting = new Set<(error: RandloraError) => void>();
 
@@ -71,7 +72,7 @@ export class Gpu implements Device, GpuContext {
       else void pending.then(() => this.#refused(event.error));
     });
     void device.lost.then((lost) => {
-      if (lost.reason === "destroyed") return;
+      if (this.#isClosed) return;
       const hint = "the driver was reset, or the GPU ran out of memory; close other programs that use it and try again";
       this.#fail(new RandloraError("gpu", `the GPU was lost (${lost.reason}): ${lost.message}`, hint));
     });
@@ -178,6 +179,7 @@ export class Gpu implements Device, GpuContext {
 
   /** Destroys the device with all its buffers. */
   close(): void {
+    this.#isClosed = true;
     this.memory.clear();
     this.device.destroy();
     releaseInstance(this.#instance);

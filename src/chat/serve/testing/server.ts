@@ -70,17 +70,18 @@ export function serveStories(model: LanguageModel, options: TestServerOptions = 
     ...rest
   } = options;
   const context = rest.prompts?.context ?? model.decoder.config.contextLength;
+  const failures: unknown[] = [];
   const engine = new Engine(model, {
     queueLength,
     parallel,
     positions: positions ?? parallel * inBlocks(context),
     adapters: most,
+    onLoss: (error) => void failures.push(error),
   });
   const adapted = Array.from(adapters, ([id, choice]) => {
     return { ...BASE, id, adapters: [choice], raw: raw.includes(id), weights: BASE.id };
   });
   const models = new ModelList({ ...BASE, raw: raw.includes(BASE.id) }, [...adapted, ...merged], list);
-  const failures: unknown[] = [];
   const server = new ApiServer({
     host: "127.0.0.1",
     port: 0,
