@@ -85,6 +85,7 @@ async function begin<Batch>(
   around: Surroundings,
 ): Promise<void> {
   const placed = placedOn(data, around);
+  if (around.job === undefined) await ComparisonFolder.refuseTaken(out);
   // What is wrong with the data or the GPU is found before a folder is made; a method that cannot run has no numbers.
   await around.gpu.open();
   for (const contender of comparison.contenders) {
