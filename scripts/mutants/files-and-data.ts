@@ -80,7 +80,7 @@ export const FILES_AND_DATA: MutationsByFile = {
     ["return (a + b) >> 1;", "return (a + b + 1) >> 1;", "PNG's average filter rounds up"],
   ],
   "src/data/images/datasets/named-sets.ts": [
-    ["Number(name) === label", "Number(name) >= label", "classes that are numbered from 1 get the names of others"],
+    ["Number(name) !== label", "Number(name) < label", "classes that are numbered from 1 get the names of others"],
   ],
   "src/data/records/csv.ts": [["begun = line;", "", "errors name the wrong line of a CSV file"]],
   "src/data/text/stop-strings.ts": [

@@ -1,5 +1,6 @@
 import * as v from "valibot";
 import { GENERATOR_NAMES } from "../../compute/random/names.ts";
+import { RandloraError } from "../../files/errors.ts";
 
 /** Settings of methods whose frozen bases are drawn from a seed. */
 export const BASES_SETTINGS = {
@@ -12,6 +13,18 @@ export const BASES_SETTINGS = {
   /** Order of products: by flops and memory, or one of them everywhere. */
   compute: v.picklist(["auto", "merged", "factored"]),
 } as const;
+
+/** Settings of methods that train one coefficient a basis: at most `most` of them. */
+export function countedBases(most: number) {
+  const bases = v.pipe(v.number(), v.safeInteger(), v.minValue(1), v.maxValue(most));
+  return { bases, basisSeed: BASES_SETTINGS.basisSeed } as const;
+}
+
+/** Their values. @throws RandloraError `usage` for more than `most` */
+export function resolveBases(most: number, bases: number, basisSeed = "0") {
+  if (bases <= most) return { bases, basisSeed };
+  throw new RandloraError("usage", `--bases ${bases}: at most ${most} can be trained`, "give fewer");
+}
 
 // What training can be told of an adapter, whatever its method; what a method has beside that stands in its folder.
 

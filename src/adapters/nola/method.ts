@@ -1,5 +1,4 @@
 import * as v from "valibot";
-import { RandloraError } from "../../files/errors.ts";
 import { fromBigInt } from "../../files/lossless-json.ts";
 import type { Adapter } from "../files/adapter.ts";
 import { groupExperts } from "../base/experts.ts";
@@ -16,7 +15,7 @@ import {
   untrainedTensors,
   writeTrained,
 } from "../method/train.ts";
-import { type AdapterSettings, BASES_SETTINGS } from "../method/settings.ts";
+import { type AdapterSettings, countedBases, resolveBases } from "../method/settings.ts";
 import type { AdapterTraining, MethodDefinition } from "../method/method.ts";
 import { openExisting, targetSettings } from "../method/existing.ts";
 import type { Method, Placement, Trainable } from "../method/training.ts";
@@ -27,12 +26,8 @@ import { NOLA_TENSORS, type NolaLayer, type NolaPlan, planNola } from "./plan.ts
 import { type CoefficientRows, type FormedStack, initialStacks, NolaBases } from "./products.ts";
 import { convertAsIs } from "../frozen/convert.ts";
 
-/** Settings that NoLA has beside those of every adapter. */
-const NOLA_SETTINGS = {
-  /** k: coefficients of A, and of B, of each module. */
-  bases: v.pipe(v.number(), v.safeInteger(), v.minValue(1), v.maxValue(MOST_BASES)),
-  basisSeed: BASES_SETTINGS.basisSeed,
-} as const;
+/** Settings that NoLA has beside those of every adapter. Bases: k, coefficients of A, and of B, of each module. */
+const NOLA_SETTINGS = countedBases(MOST_BASES);
 
 type NolaSettings = Readonly<v.InferOutput<v.StrictObjectSchema<typeof NOLA_SETTINGS, undefined>>>;
 
@@ -54,12 +49,7 @@ const nolaTraining: AdapterTraining<NolaSettings> = {
     },
   },
   // The authors' number of bases for language models (arXiv:2310.02556, section 3.1).
-  resolve({ bases = 1024, basisSeed = "0" }) {
-    if (bases > MOST_BASES) {
-      throw new RandloraError("usage", `--bases ${bases}: at most ${MOST_BASES} can be trained`, "give fewer");
-    }
-    return { bases, basisSeed };
-  },
+  resolve: ({ bases = 1024, basisSeed }) => resolveBases(MOST_BASES, bases, basisSeed),
   initial(adapter) {
     const { r: rank, alpha, targets, bases, key } = nolaConfig(adapter);
     return { rank, alpha, ...targetSettings(targets), bases, basisSeed: String(key) };

@@ -12,7 +12,7 @@ import type { AdaptedModule } from "../delta/through-weights/held.ts";
 import { computedTensor } from "../files/tensors.ts";
 import { readValues } from "../files/values.ts";
 import { newConfig, trainedContent, trainedModuleRows, untrainedAdapter } from "../method/train.ts";
-import { type AdapterSettings, BASES_SETTINGS } from "../method/settings.ts";
+import { type AdapterSettings, countedBases, resolveBases } from "../method/settings.ts";
 import type { AdapterTraining, MethodDefinition } from "../method/method.ts";
 import { refuseMore, targetSettings } from "../method/existing.ts";
 import type { Method, Placement, Trainable } from "../method/training.ts";
@@ -20,12 +20,8 @@ import { COEFFICIENTS, MOST_BASES, planPranc, prancConfig, type PrancPlan } from
 import { formatPrancRecord, PRANC_GENERATOR, prancRecord } from "./stream.ts";
 import { convertAsIs } from "../frozen/convert.ts";
 
-/** Settings of PRANC beside those of every adapter. */
-const PRANC_SETTINGS = {
-  /** K: coefficients, and as many bases. */
-  bases: v.pipe(v.number(), v.safeInteger(), v.minValue(1), v.maxValue(MOST_BASES)),
-  basisSeed: BASES_SETTINGS.basisSeed,
-} as const;
+/** Settings of PRANC beside those of every adapter. Bases: K, as many as coefficients. */
+const PRANC_SETTINGS = countedBases(MOST_BASES);
 
 type PrancSettings = Readonly<v.InferOutput<v.StrictObjectSchema<typeof PRANC_SETTINGS, undefined>>>;
 
@@ -45,15 +41,12 @@ const prancTraining: AdapterTraining<PrancSettings> = {
       modules.reduce((sum, { out, in: input }) => sum + 2 * out * input * (2 * bases + tokens), 0),
   },
   formsWhole: true,
-  resolve({ rank, bases = 256, basisSeed = "0" }) {
+  resolve({ rank, bases = 256, basisSeed }) {
     if (rank !== undefined) {
       const cause = `--rank ${rank} has no meaning where whole networks are summed`;
       throw new RandloraError("usage", cause, "--bases sets the number of trainable parameters");
     }
-    if (bases > MOST_BASES) {
-      throw new RandloraError("usage", `--bases ${bases}: at most ${MOST_BASES} can be trained`, "give fewer");
-    }
-    return { bases, basisSeed };
+    return resolveBases(MOST_BASES, bases, basisSeed);
   },
   initial(adapter) {
     const { bases, alpha, targets } = prancConfig(adapter);

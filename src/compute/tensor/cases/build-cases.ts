@@ -28,7 +28,7 @@ function rowCases<I extends string, P extends string, K extends string>({
   ) as OpCase<RowInputs<I>, RowAttributes<P, K>>[]; // these names
 }
 
-export const ROW_CASES = mapRows((rows) => rowCases(rows)) as { readonly [N in keyof RowOps]: CasesOf<RowOps[N]> }; // of each its own // of each its own
+export const ROW_CASES = mapRows((rows) => rowCases(rows)) as { readonly [N in keyof RowOps]: CasesOf<RowOps[N]> }; // of each its own
 
 /** `linear` of random operands; `extras`: with a scale, a bias and a residual. */
 export function linearCase(rows: number, inner: number, out: number, dtype: StoredDtype, extras = false) {

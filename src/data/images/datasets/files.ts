@@ -46,7 +46,7 @@ export function imageFiles(files: readonly string[]): ImageSet {
 }
 
 /** A label that is one of `classes`. @throws {RandloraError} `data` */
-export function checkedLabel(label: number, classes: number, name: string): number {
+function checkedLabel(label: number, classes: number, name: string): number {
   if (Number.isInteger(label) && label >= 0 && label < classes) return label;
   throw new RandloraError("data", `${name}: label ${label}, and there are ${classes} classes`);
 }

@@ -39,17 +39,14 @@ export function named({ classes: names, ordered, renamed = {}, spaced }: NamedSe
     const classes = found.map((name) => (Object.hasOwn(renamed, name) ? (renamed[name] ?? name) : name));
     return { ...set, classes, texts: spaced === true ? textsOf(classes) : classes, upright: false };
   }
-  if (
-    isNumbered
-      ? found.length <= names.length && found.every((name, label) => Number(name) === label)
-      : found.length === names.length
-  )
-    return { ...set, classes: names, texts: names, upright: false };
-  if (!isNumbered) throw new RandloraError("data", `${path}: ${found.length} classes, and the set has ${names.length}`);
+  if (!isNumbered && found.length !== names.length) {
+    throw new RandloraError("data", `${path}: ${found.length} classes, and the set has ${names.length}`);
+  }
   const last = names.length - 1;
-  throw new RandloraError(
-    "data",
-    `${path}: its classes are the numbers ${found.slice(0, 3).join(", ")} …, not 0 to ${last} in their order`,
-    `name class folders from ${"0".repeat(String(last).length)} to ${last}, or by their classes`,
-  );
+  if (isNumbered && found.some((name, label) => label > last || Number(name) !== label)) {
+    const cause = `its classes are the numbers ${found.slice(0, 3).join(", ")} …, not 0 to ${last} in their order`;
+    const hint = `name class folders from ${"0".repeat(String(last).length)} to ${last}, or by their classes`;
+    throw new RandloraError("data", `${path}: ${cause}`, hint);
+  }
+  return { ...set, classes: names, texts: names, upright: false };
 }
