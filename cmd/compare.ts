@@ -1,5 +1,5 @@
 import { defineCommand } from "../src/terminal/options/command.ts";
-import { COMPARE_OPTIONS } from "../src/train/compare/options.ts";
+import { COMPARE_OPTIONS } from "../src/measure/compare/options.ts";
 import { MODEL_ARGUMENT } from "../src/train/settings/options.ts";
 
 /** `randlora compare`: methods at equal numbers of trained parameters. */
@@ -29,7 +29,7 @@ export const command = defineCommand({
     "seed",
   ],
   async run({ model }, options, context) {
-    const { compareMethods } = await import("../src/train/compare/compare-command.ts");
+    const { compareMethods } = await import("../src/measure/compare/compare-command.ts");
     await compareMethods(model, options, context);
   },
 });

@@ -1,4 +1,4 @@
-import { pairedP, type Spread, spreadOf } from "../../src/train/compare/statistics.ts";
+import { pairedP, type Spread, spreadOf } from "../../src/measure/compare/statistics.ts";
 
 /** One of the paper's claims beside what was measured. */
 export interface Finding {

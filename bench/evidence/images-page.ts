@@ -1,5 +1,5 @@
 import { line } from "d3-shape";
-import { pairedP, spreadOf } from "../../src/train/compare/statistics.ts";
+import { pairedP, spreadOf } from "../../src/measure/compare/statistics.ts";
 import { PALETTE, svgChart } from "../../src/terminal/charts/svg-chart.ts";
 import { escape, round } from "../../src/terminal/charts/svg.ts";
 import { formatNumber } from "../../src/terminal/format.ts";

@@ -1,4 +1,4 @@
-import { pairedP, spreadOf } from "../../src/train/compare/statistics.ts";
+import { pairedP, spreadOf } from "../../src/measure/compare/statistics.ts";
 import { formatCount, formatDuration } from "../../src/terminal/format.ts";
 import { differenceText, type Finding, findingsList, plus, table, UNDECIDED } from "./findings.ts";
 import type { LanguageRecord } from "./language-record.ts";

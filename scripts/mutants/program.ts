@@ -2,6 +2,9 @@ import type { MutationsByFile } from "./mutation.ts";
 
 /** Of src/measure, src/library, src/terminal, cmd and scripts. */
 export const PROGRAM: MutationsByFile = {
+  "src/measure/compare/statistics.ts": [
+    ["Math.sqrt(squares / (n - 1))", "Math.sqrt(squares / n)", "the deviation of a few runs is biased"],
+  ],
   "src/measure/inputs.ts": [
     [
       `"run.json"))) return [path];`,

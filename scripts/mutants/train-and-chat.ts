@@ -3,9 +3,6 @@ import type { MutationsByFile } from "./mutation.ts";
 /** Of src/train and src/chat. */
 export const TRAIN_AND_CHAT: MutationsByFile = {
   "src/train/command/settings.ts": [["? undefined : !noShuffle", "? undefined : noShuffle", "--no-shuffle shuffles"]],
-  "src/train/compare/statistics.ts": [
-    ["Math.sqrt(squares / (n - 1))", "Math.sqrt(squares / n)", "the deviation of a few runs is biased"],
-  ],
   "src/train/images/zero-shot.ts": [
     ["+ value / length;", "+ value;", "long vectors of texts outweigh others in a class"],
   ],

@@ -1,4 +1,4 @@
-import type { FlatSettings, TrainSettings } from "../settings/settings.ts";
+import type { FlatSettings, TrainSettings } from "../../train/settings/settings.ts";
 
 /** A method with flags, as it was listed. */
 export interface Wish {

@@ -2,7 +2,7 @@ import { join } from "node:path";
 import { modelTitle } from "../../files/run-names.ts";
 import { writeWhole } from "../../files/whole-file.ts";
 import type { Context } from "../../terminal/options/command.ts";
-import { splitToMeasure } from "../images/split-to-measure.ts";
+import { splitToMeasure } from "../../train/images/split-to-measure.ts";
 import { methodCurves, sizeFigure } from "./curves.ts";
 import type { ComparisonFolder } from "./folder.ts";
 import { comparePage, FIGURES } from "./page.ts";

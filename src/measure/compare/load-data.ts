@@ -1,11 +1,11 @@
 import type { Within } from "../../adapters/base/base.ts";
 import type { RunData } from "./run.ts";
 import type { Context } from "../../terminal/options/command.ts";
-import type { ImageBatch } from "../images/batch.ts";
+import type { ImageBatch } from "../../train/images/batch.ts";
 import type { MicroBatch } from "../../data/text/samples/types.ts";
-import type { ModelFacts } from "../settings/resolve-settings.ts";
-import type { FlatSettings, TrainSettings } from "../settings/settings.ts";
-import type { RunSources } from "../command/settings.ts";
+import type { ModelFacts } from "../../train/settings/resolve-settings.ts";
+import type { FlatSettings, TrainSettings } from "../../train/settings/settings.ts";
+import type { RunSources } from "../../train/command/settings.ts";
 
 /** The data of the runs of a comparison. */
 export interface RunsData<Batch> extends Disposable {
@@ -15,8 +15,8 @@ export interface RunsData<Batch> extends Disposable {
 
 /** Texts, read once for all runs that have the same. */
 export async function textData({ location }: RunSources, { signal }: Context): Promise<RunsData<MicroBatch>> {
-  const { loadRunData } = await import("../text/data.ts");
-  const { textSubject } = await import("../text/subject.ts");
+  const { loadRunData } = await import("../../train/text/data.ts");
+  const { textSubject } = await import("../../train/text/subject.ts");
   let last: { readonly key: string; readonly data: RunData<MicroBatch> } | undefined;
   return {
     async load(settings) {
@@ -34,9 +34,9 @@ export async function textData({ location }: RunSources, { signal }: Context): P
 
 /** Images, found once a seed. */
 export async function imageData({ location }: RunSources, context: Context): Promise<RunsData<ImageBatch>> {
-  const { loadImageData } = await import("../images/data.ts");
-  const { ImageSubject } = await import("../images/subject.ts");
-  const { headParameters } = await import("../images/task.ts");
+  const { loadImageData } = await import("../../train/images/data.ts");
+  const { ImageSubject } = await import("../../train/images/subject.ts");
+  const { headParameters } = await import("../../train/images/task.ts");
   const { readImageConfig } = await import("../../models/vision/index.ts");
   const config = await readImageConfig(location);
   let last:
@@ -71,8 +71,8 @@ export async function adaptedPart(
   facts: NonNullable<ModelFacts["images"]>,
 ): Promise<Within> {
   const { readImageConfig } = await import("../../models/vision/index.ts");
-  const { resolveImages } = await import("../settings/images.ts");
-  const { kindOf, withinOf } = await import("../images/task.ts");
+  const { resolveImages } = await import("../../train/settings/images.ts");
+  const { kindOf, withinOf } = await import("../../train/images/task.ts");
   const { gradAccum = 1 } = asked;
   // Rates are each method's own affair.
   const settings = resolveImages(asked, { ...facts, learningRate: 0, gradAccum });

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import type { TrainSettings } from "../settings/settings.ts";
+import type { TrainSettings } from "../../train/settings/settings.ts";
 import { contests, summaries } from "./contest.ts";
 import { measure } from "./measure.ts";
 import type { Comparison, RunResult } from "./types.ts";

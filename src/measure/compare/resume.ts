@@ -1,8 +1,8 @@
 import { ADAPTER_SETTINGS } from "../../adapters/method/settings.ts";
 import { Contradiction } from "../../files/errors.ts";
-import { RUN_OPTIONS } from "../settings/options.ts";
-import { changeable, refuseOthers } from "../settings/resume-settings.ts";
-import { type FlatSettings, flagOf } from "../settings/settings.ts";
+import { RUN_OPTIONS } from "../../train/settings/options.ts";
+import { changeable, refuseOthers } from "../../train/settings/resume-settings.ts";
+import { type FlatSettings, flagOf } from "../../train/settings/settings.ts";
 import type { Comparison } from "./types.ts";
 
 /** What was given when a comparison is resumed; undefined where nothing was. */

@@ -1,8 +1,8 @@
 import { join } from "node:path";
 import { METRICS_FILE } from "../../files/run-names.ts";
-import { parseMetrics } from "../run/metrics.ts";
+import { parseMetrics } from "../../train/run/metrics.ts";
 import type { ComparisonFolder } from "./folder.ts";
-import type { Metrics } from "../types.ts";
+import type { Metrics } from "../../train/types.ts";
 import type { PlannedRun, RunResult } from "./types.ts";
 
 /** What metrics.jsonl tells of a run. */

@@ -6,7 +6,7 @@ import { found, removeAll } from "../../files/disk.ts";
 import { naming, oneLine, systemCode } from "../../files/failure.ts";
 import { Publication, type PublicationOptions } from "../../files/publish.ts";
 import { MAX_SETTINGS_BYTES, readJson } from "../../files/read-whole.ts";
-import { lockFolder } from "../run/lock.ts";
+import { lockFolder } from "../../train/run/lock.ts";
 import { plannedRuns } from "./plan.ts";
 import { type ComparisonRecord, formatRecord, keyOf, parseRecord, parseResult } from "./record.ts";
 import type { RunResult } from "./types.ts";

@@ -1,8 +1,8 @@
 import * as v from "valibot";
 import { RandloraError } from "../../files/errors.ts";
 import { brief, oneLine, quote } from "../../files/failure.ts";
-import type { SourceHashes } from "../model/same-sources.ts";
-import { formatSettings, parseTrainSettings } from "../settings/settings.ts";
+import type { SourceHashes } from "../../train/model/same-sources.ts";
+import { formatSettings, parseTrainSettings } from "../../train/settings/settings.ts";
 import { plannedRuns } from "./plan.ts";
 import type { Comparison, RunResult } from "./types.ts";
 

@@ -9,9 +9,9 @@ import { formatNumber } from "../../terminal/format.ts";
 import { typedCount } from "../../terminal/options/values.ts";
 import { laterSeed } from "../../compute/random/seed.ts";
 import { FAIR_DISTANCE } from "./contest.ts";
-import type { FindShapes } from "../settings/module-shapes.ts";
-import { type AskedSettings, type ModelFacts, resolveSettings } from "../settings/resolve-settings.ts";
-import { flagOf, type FlatSettings, flatSettings } from "../settings/settings.ts";
+import type { FindShapes } from "../../train/settings/module-shapes.ts";
+import { type AskedSettings, type ModelFacts, resolveSettings } from "../../train/settings/resolve-settings.ts";
+import { flagOf, type FlatSettings, flatSettings } from "../../train/settings/settings.ts";
 import type { Comparison, Contender, PlannedRun, Wish } from "./types.ts";
 
 /** Where a setting has no end of its own: each costs as much as a whole model's worth of random numbers a step. */

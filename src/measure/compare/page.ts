@@ -4,7 +4,7 @@ import type { Contender, PlannedRun } from "./types.ts";
 import { visible } from "../../files/visible.ts";
 import type { Split } from "../../data/images/datasets/types.ts";
 import { type Compared, columnsOf, conclusions } from "./result.ts";
-import { nextCommand } from "../report/train-result.ts";
+import { nextCommand } from "../../train/report/train-result.ts";
 
 /** The files beside compare.json that show it. */
 export const FIGURES = { curves: "loss.svg", sizes: "parameters.svg" } as const;

@@ -4,7 +4,7 @@ import { RUNS } from "../../files/hub/name.ts";
 import { formatAmount, formatBytes, formatNumber } from "../../terminal/format.ts";
 import type { Context } from "../../terminal/options/command.ts";
 import { formatTable } from "../../terminal/table.ts";
-import { estimateRun } from "../loop/finetune.ts";
+import { estimateRun } from "../../train/loop/finetune.ts";
 import { ComparisonFolder } from "./folder.ts";
 import { plannedRuns } from "./plan.ts";
 import type { CompareInput } from "./run.ts";

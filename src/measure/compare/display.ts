@@ -1,11 +1,11 @@
 import type { CompareObserver } from "./run.ts";
 import type { PlannedRun, RunResult } from "./types.ts";
-import type { RunStart, StepMetrics, TrainObserver } from "../types.ts";
+import type { RunStart, StepMetrics, TrainObserver } from "../../train/types.ts";
 import { formatCount, formatDuration, formatNumber } from "../../terminal/format.ts";
 import { timeLeft } from "../../terminal/pace.ts";
 import { bar, joinParts } from "../../terminal/progress.ts";
-import type { TrainingSurface } from "../report/display.ts";
-import { pauseText, RunTime } from "../report/time-left.ts";
+import type { TrainingSurface } from "../../train/report/display.ts";
+import { pauseText, RunTime } from "../../train/report/time-left.ts";
 
 /** Milliseconds between two drawings of the live line. */
 const REDRAW_MS = 100;

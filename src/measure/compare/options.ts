@@ -1,10 +1,10 @@
 import { count, integer, list, repeat, text } from "../../terminal/options/command.ts";
 import type { Option, ValueOf } from "../../terminal/options/option.ts";
 import { jobOptions } from "../../terminal/options/shared/job.ts";
-import { IMAGE_OPTIONS } from "../settings/image-options.ts";
-import { ADAPTER_OPTIONS } from "../settings/adapter-options.ts";
-import { FINETUNE_OPTIONS, RUN_OPTIONS } from "../settings/options.ts";
-import { partOf } from "../settings/setting.ts";
+import { IMAGE_OPTIONS } from "../../train/settings/image-options.ts";
+import { ADAPTER_OPTIONS } from "../../train/settings/adapter-options.ts";
+import { FINETUNE_OPTIONS, RUN_OPTIONS } from "../../train/settings/options.ts";
+import { partOf } from "../../train/settings/setting.ts";
 
 /** The options of `randlora compare`. */
 export const COMPARE_OPTIONS = {

@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
 import type { Contender, RunResult } from "./types.ts";
-import type { TrainObserver } from "../types.ts";
-import type { TrainSettings } from "../settings/settings.ts";
+import type { TrainObserver } from "../../train/types.ts";
+import type { TrainSettings } from "../../train/settings/settings.ts";
 import { ComparisonDisplay } from "./display.ts";
 import { createLog } from "../../terminal/log.ts";
 import { Screen } from "../../terminal/screen.ts";

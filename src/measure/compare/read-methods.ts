@@ -7,10 +7,10 @@ import { flagName } from "../../terminal/options/names.ts";
 import { nearest } from "../../files/nearest.ts";
 import { absentValues, type Option } from "../../terminal/options/option.ts";
 import { InvalidValue } from "../../terminal/options/values.ts";
-import type { FlatSettings } from "../settings/settings.ts";
+import type { FlatSettings } from "../../train/settings/settings.ts";
 import { type CompareOptions, METHOD_FLAGS } from "./options.ts";
-import { FINETUNE_OPTIONS } from "../settings/options.ts";
-import { askedSettings } from "../command/settings.ts";
+import { FINETUNE_OPTIONS } from "../../train/settings/options.ts";
+import { askedSettings } from "../../train/command/settings.ts";
 
 const RATE = number({ help: "", min: 0 });
 

@@ -5,7 +5,7 @@ import { refusalOf } from "../../files/testing/folder.ts";
 import { flagName } from "../../terminal/options/names.ts";
 import { readLike, readRates, readWishes } from "./read-methods.ts";
 import { COMPARE_OPTIONS, METHOD_FLAGS } from "./options.ts";
-import { FINETUNE_OPTIONS } from "../settings/options.ts";
+import { FINETUNE_OPTIONS } from "../../train/settings/options.ts";
 
 const wishes = (methods: string[] | undefined, learningRate: string[] = []) => readWishes({ methods, learningRate });
 

@@ -5,9 +5,9 @@ import type { ComparisonRecord } from "./record.ts";
 import type { Spread } from "./statistics.ts";
 import { isReference, type PlannedRun } from "./types.ts";
 import { formatCount } from "../../terminal/format.ts";
-import type { Metrics } from "../types.ts";
+import type { Metrics } from "../../train/types.ts";
 import { type Axis, axesOver, type LossPoint } from "../../terminal/charts/axes.ts";
-import { lossCurve } from "../report/loss-curve.ts";
+import { lossCurve } from "../../train/report/loss-curve.ts";
 
 /** The losses of a method over its seeds. */
 export interface MethodCurve {
