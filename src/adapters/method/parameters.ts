@@ -10,6 +10,8 @@ export interface ParameterPlan {
   readonly shape: Shape;
   /** A part of a head, which may have a learning rate of its own. */
   readonly isHead?: boolean;
+  /** Its learning rate is so many times that of the others; 1 by default. */
+  readonly rate?: number;
 }
 
 /**
@@ -27,6 +29,8 @@ export interface Chunk extends Readonly<Record<ParameterRole, DeviceBuffer>> {
   readonly size: number;
   /** All of it are heads, or none. */
   readonly isHead: boolean;
+  /** That of all of it. */
+  readonly rate: number;
 }
 
 const LABELS = ["parameters.value", "parameters.gradient", "parameters.mean", "parameters.square"] as const;
@@ -59,25 +63,24 @@ export class Parameters {
   constructor(gpu: Device, plans: readonly ParameterPlan[], most = largestChunk(gpu), trained = true) {
     this.#gpu = gpu;
     const chunks: Chunk[] = [];
-    const all: Parameter[] = [];
-    for (const group of groups(plans, most)) {
-      const { size, isHead } = group;
+    const placed = new Map<ParameterPlan, Parameter>();
+    for (const { size, isHead, rate, members } of groups(plans, most)) {
       const buffers = gpu.memory.allocateTogether(trained ? LABELS : ["parameters.value"], size * 4);
       const [value, gradient = value, mean = value, square = value] = buffers;
       const own = { value, gradient, mean, square };
-      chunks.push({ size, isHead, ...own });
-      for (const { plan, offset } of group.members) {
+      chunks.push({ size, isHead, rate, ...own });
+      for (const { plan, offset } of members) {
         const { name, shape } = plan;
         const view = (buffer: DeviceBuffer): Tensor => {
           return { shape, dtype: "F32", buffer, offset, pitch: pitchOf(shape[1], "F32") };
         };
-        all.push({ name, shape, ...mapValues(own, view) });
+        placed.set(plan, { name, shape, ...mapValues(own, view) });
       }
     }
     this.chunks = chunks;
-    this.all = all;
-    this.#byName = new Map(all.map((parameter) => [parameter.name, parameter]));
-    if (this.#byName.size !== all.length) throw new TypeError("two parameters of one name");
+    this.all = plans.flatMap((plan) => placed.get(plan) ?? []);
+    this.#byName = new Map(this.all.map((parameter) => [parameter.name, parameter]));
+    if (this.#byName.size !== plans.length) throw new TypeError("two parameters of one name");
     gpu.clear(this.#buffers());
   }
 
@@ -131,19 +134,20 @@ export class Parameters {
 interface Group {
   size: number;
   readonly isHead: boolean;
+  readonly rate: number;
   readonly members: { readonly plan: ParameterPlan; readonly offset: number }[];
 }
 
-/** Fills chunk after chunk, in the given order. */
+/** Fills chunk after chunk, in the given order; what is trained at another rate has chunks of its own. */
 function groups(plans: readonly ParameterPlan[], most: number): Group[] {
   const all: Group[] = [];
   for (const plan of plans) {
     const [rows, cols] = plan.shape;
     const size = Math.ceil((rows * pitchOf(cols, "F32")) / ALIGNMENT) * ALIGNMENT;
-    let group = all.at(-1);
-    const { isHead = false } = plan;
-    if (group === undefined || group.isHead !== isHead || (group.size + size) * 4 > most) {
-      group = { size: 0, isHead, members: [] };
+    const { isHead = false, rate = 1 } = plan;
+    let group = all.findLast((other) => other.isHead === isHead && other.rate === rate);
+    if (group === undefined || (group.size + size) * 4 > most) {
+      group = { size: 0, isHead, rate, members: [] };
       all.push(group);
     }
     group.members.push({ plan, offset: group.size });

@@ -133,6 +133,8 @@ export const RANDLORA_SETTINGS = {
   ...BASES_SETTINGS,
   /** Train the magnitudes of the rows of W + ΔW as well. */
   dora: v.optional(v.boolean(), false),
+  /** γ's learning rate, as a share of λ's. */
+  gammaRate: v.optional(v.pipe(v.number(), v.finite(), v.gtValue(0)), 1),
 } as const;
 
 export type RandloraSettings = Readonly<v.InferOutput<v.StrictObjectSchema<typeof RANDLORA_SETTINGS, undefined>>>;
@@ -140,7 +142,7 @@ export type RandloraSettings = Readonly<v.InferOutput<v.StrictObjectSchema<typeo
 /** Defaults for what was not given. @throws RandloraError `usage` for a generator that does not draw such bases, an order that there is not */
 export function resolveRandlora(given: Partial<RandloraSettings>): RandloraSettings {
   const { variant = "peft", sparsity = "dense", basisSeed = "0", projections = true, compute = "auto" } = given;
-  const { dora = false } = given;
+  const { dora = false, gammaRate = 1 } = given;
   const { generator = usualGenerator(sparsity) } = given;
   if (generator !== null && !canDraw(generator, sparsity)) {
     const cause = `--generator ${generator} does not draw ${sparsity} bases`;
@@ -151,7 +153,7 @@ export function resolveRandlora(given: Partial<RandloraSettings>): RandloraSetti
     const cause = `--compute ${compute}: --variant rank-r has one order of products, LoRA's`;
     throw new Contradiction(["compute", "variant"], cause, "leave --compute out");
   }
-  return { variant, sparsity, basisSeed, generator, projections, compute, dora };
+  return { variant, sparsity, basisSeed, generator, projections, compute, dora, gammaRate };
 }
 
 function usualGenerator(sparsity: Sparsity): GeneratorName {

@@ -206,7 +206,10 @@ export function initialGamma({ bases, cols }: BilinearShape, grid: FloatGrid): F
 export function trainableRandlora(source: RandloraSource, settings: Settings, seed: number): Trainable {
   const { layers, notes } = source;
   return {
-    parameters: layers.flatMap(({ tensors: { lambda, gamma } }) => [matrixOf(lambda), matrixOf(gamma)]),
+    parameters: layers.flatMap(({ tensors: { lambda, gamma } }) => [
+      matrixOf(lambda),
+      { ...matrixOf(gamma), rate: settings.gammaRate },
+    ]),
     modules: trainedModuleRows(layers, ({ sizes: { bases, r, cols } }) => bases * (r + cols)),
     notes,
     place: (on) => place(on, source, settings, seed),

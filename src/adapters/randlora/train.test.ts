@@ -3,7 +3,7 @@ import { settingsFor } from "../../train/testing/runs.ts";
 import type { Targets } from "../base/target-modules.ts";
 import { resolveRandlora } from "./config.ts";
 import { randloraShape } from "./plan.ts";
-import { initialGamma, openNewRandlora } from "./method.ts";
+import { initialGamma, openNewRandlora, trainableRandlora } from "./method.ts";
 
 const asked = { data: "none.jsonl", sparsity: "sparse", rank: 4, projections: false } as const;
 
@@ -40,9 +40,13 @@ test("ΔW starts at zero: λ = 0, γ = 1/max(n, m) on the base's grid", async ()
   };
   const module = { name: "q", tensor: "q.weight", out: 12, in: 20, dtype: "F32" } as const;
   const targets: Targets = { modules: [module], config: { target_modules: ["q"], layers_to_transform: null } };
-  const own = { ...settings.adapter, rank: 5, ...resolveRandlora(settings.adapter) };
-  const { layers } = await openNewRandlora({ ...settings, base, signal: undefined }, own, targets);
-  const { lambda, gamma } = layers[0]?.tensors ?? {};
+  const own = { ...settings.adapter, rank: 5, ...resolveRandlora({ ...settings.adapter, gammaRate: 0.1 }) };
+  const source = await openNewRandlora({ ...settings, base, signal: undefined }, own, targets);
+  expect(trainableRandlora(source, own, 0).parameters).toMatchObject([
+    { name: "q.randlora_lambda", shape: [5, 3] },
+    { name: "q.randlora_gamma", shape: [3, 12], rate: 0.1 },
+  ]);
+  const { lambda, gamma } = source.layers[0]?.tensors ?? {};
   expect([lambda?.name, lambda?.shape, gamma?.name, gamma?.shape]).toEqual([
     "q.randlora_lambda",
     [5, 3],

@@ -87,7 +87,15 @@ export function randloraInner(dropout: number, order: string): Inner {
   const adapter = { rank: RANK, alpha: SCALE * RANK, dropout, targets: [], layers: [] };
   const none = { initAdapter: null, initCommit: null, initSha256: null };
   const own = { variant: "paper", sparsity: "sparse", basisSeed: "0", generator: null } as const;
-  const settings = { ...adapter, ...none, ...own, projections: false, compute: "auto", dora: true } as const;
+  const settings = {
+    ...adapter,
+    ...none,
+    ...own,
+    projections: false,
+    compute: "auto",
+    dora: true,
+    gammaRate: 1,
+  } as const;
   const source = {
     adapter: untrainedAdapter({}, []),
     scale: SCALE,

@@ -69,9 +69,13 @@ test.each(golden.trajectories)("torch's AdamW, clipping and schedule: $settings"
 test("many parameters: as in f64, and gradients are zero afterwards", async () => {
   const plans = [
     { name: "odd", shape: [301, 129] as const },
+    { name: "slow", shape: [2, 5] as const, rate: 0.25 },
     { name: "small", shape: [1, 3] as const },
   ];
   const parameters = new Parameters(gpu, plans);
+  // What is trained at the same rate shares a chunk, whatever lies between.
+  expect(parameters.chunks.map(({ rate }) => rate)).toEqual([1, 0.25]);
+  expect(parameters.all.map(({ name }) => name)).toEqual(["odd", "slow", "small"]);
   const settings = { ...PLAIN, weightDecay: 0.1, gradClip: 1 };
   const adamw = new AdamW(gpu, parameters, settings);
   using run = new Run(gpu);
@@ -92,6 +96,7 @@ test("many parameters: as in f64, and gradients are zero afterwards", async () =
     expect(Math.abs((await adamw.read()).gradNorm / norm - 1)).toBeLessThan(1e-6);
     const factor = Math.min(1, 1 / (norm + 1e-6));
     for (const [k, list] of gradients.entries()) {
+      const rate = 1e-3 * (plans[k]?.rate ?? 1);
       list.forEach((raw, i) => {
         const g = raw * factor;
         const [m, v] = [means[k], squares[k]];
@@ -100,7 +105,7 @@ test("many parameters: as in f64, and gradients are zero afterwards", async () =
         m[i] = 0.9 * (m[i] ?? 0) + 0.1 * g;
         v[i] = 0.999 * (v[i] ?? 0) + 0.001 * g * g;
         const update = (m[i] ?? 0) / (1 - 0.9 ** step) / (Math.sqrt((v[i] ?? 0) / (1 - 0.999 ** step)) + 1e-8);
-        target[i] = (target[i] ?? 0) * (1 - 1e-3 * 0.1) - 1e-3 * update;
+        target[i] = (target[i] ?? 0) * (1 - rate * 0.1) - rate * update;
       });
     }
   }

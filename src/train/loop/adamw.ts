@@ -71,8 +71,8 @@ export class AdamW {
       stepSize: rate / (1 - beta1 ** step),
     });
     const state = this.#state;
-    for (const { isHead, ...chunk } of this.#parameters.chunks) {
-      run.compute("adamw", { ...chunk, ...scalars(isHead ? headRate : learningRate), state });
+    for (const { isHead, rate, ...chunk } of this.#parameters.chunks) {
+      run.compute("adamw", { ...chunk, ...scalars((isHead ? headRate : learningRate) * rate), state });
     }
   }
 

@@ -70,6 +70,10 @@ export const ADAPTER_OPTIONS = {
   dInitial: setting(number({ value: "d", topic, help: "initial value of VeRA's λ_d", defaultText: "0.1" }), {
     compare: "method",
   }),
+  gammaRate: setting(
+    number({ value: "x", topic, help: "γ's learning rate, as a share of λ's (RandLoRA)", above: 0, defaultText: "1" }),
+    { compare: "method" },
+  ),
   dropout: setting(
     number({ value: "p", topic, help: "dropout of the adapter's input", min: 0, max: 0.999, defaultText: "0" }),
     { compare: "all" },
