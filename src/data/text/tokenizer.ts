@@ -11,7 +11,7 @@ import { buildPreTokenizer, type PreTokenizer } from "./tokenizer/pre-tokenizer.
 import { LONG_PIECE, type TokenModel } from "./tokenizer/token-model.ts";
 import { Turn } from "./tokenizer/turn.ts";
 import { type PlainText, sectionsOf } from "./tokenizer/sections.ts";
-import { overlap, type Range, tokenRanges } from "./tokenizer/token-ranges.ts";
+import { growing, marksOf, type Range, tokenRanges } from "./tokenizer/token-ranges.ts";
 
 /** An id that no token has. */
 const NO_TOKEN = -1;
@@ -143,7 +143,7 @@ export class Tokenizer {
    * As `encode`, but without special tokens by default, and which tokens hold a part of one of `spans` (transformers'
    * `return_assistant_tokens_mask`), also where they straddle its end.
    *
-   * @param spans parts of the text in UTF-16 units, which begin and end between characters
+   * @param spans parts of the text in UTF-16 units, which begin and end between characters: in order, disjoint
    * @returns as many marks as ids, 1 inside and 0 outside
    */
   encodeMarked(
@@ -154,25 +154,23 @@ export class Tokenizer {
     const wellFormed = text.toWellFormed();
     const ids: number[] = [];
     const marks: number[] = [];
+    let from = 0;
     for (const [i, { start, end, id }] of this.#raw.place(wellFormed).entries()) {
-      const touching = spans.filter((span) => span.start < end && span.end > start);
+      while ((spans[from]?.end ?? Infinity) <= start) from++;
+      let to = from;
+      while ((spans[to]?.start ?? Infinity) < end) to++;
       if (id !== undefined) {
         ids.push(id);
-        marks.push(touching.length > 0 ? 1 : 0);
+        marks.push(to > from ? 1 : 0);
         continue;
       }
       const section = wellFormed.slice(start, end);
-      const from = ids.length;
       const ranges: Range[] = [];
       this.#encodeSection(section, i === 0, ids, ranges);
-      // The place of a character among the pieces is the size of what comes before it.
-      const place = (at: number) =>
-        at >= end ? Infinity : this.#size(section.slice(0, Math.max(at - start, 0)), i === 0);
-      const inside = touching.map((span) => ({ start: place(span.start), end: place(span.end) }));
-      for (let t = from; t < ids.length; t++) {
-        const range = ranges[t - from];
-        marks.push(inside.some((span) => range !== undefined && overlap(range, span)) ? 1 : 0);
-      }
+      const place = growing((from, at) => this.#size(section.slice(from, at), i === 0 && from === 0));
+      const placeOf = (at: number) => (at >= end ? Infinity : place(Math.max(at - start, 0)));
+      const touching = spans.slice(from, to).map((span) => ({ start: placeOf(span.start), end: placeOf(span.end) }));
+      for (const mark of marksOf(ranges, touching)) marks.push(mark);
     }
     if (!special) return { ids, marks };
     // Negative: places in the text, not ids around it.

@@ -1,4 +1,4 @@
-import { describe, expect, test } from "bun:test";
+import { describe, expect, spyOn, test } from "bun:test";
 import { join } from "node:path";
 import * as v from "valibot";
 import { familyTokenizer, FIXTURES, type Family } from "../testing/families.ts";
@@ -24,6 +24,37 @@ describe("tokens inside of spans are those that the reference's offsets tell", (
       expect([text, spans, encoded.marks]).toEqual([text, spans, marks]);
     }
   });
+});
+
+const TURN = "User: e\u0301t\u0327e ﬁ ist  da, 😀\u0301\n\nAssistant:\t ja, wirk▁lich\u0308 \n";
+const turnsOf = (turns: number) =>
+  Array.from({ length: turns }, (_, i) => ({ start: TURN.length * i + 31, end: TURN.length * (i + 1) - (i % 3) }));
+
+test.each([...FAMILIES, "unigram", "t5", "clip"] as const)(
+  "spans of a long text are marked as each by itself is up to its end, and from its start: %s",
+  async (family) => {
+    const tokenizer = await familyTokenizer(family);
+    const text = TURN.repeat(15);
+    const of = (start: number, end: number) => tokenizer.encodeMarked(text, [{ start, end }]).marks;
+    const expected = tokenizer.encode(text, { special: false }).map(() => 0);
+    for (const { start, end } of turnsOf(15)) {
+      const upTo = of(0, end);
+      for (const [t, from] of of(start, text.length).entries()) if (from === 1 && upTo[t] === 1) expected[t] = 1;
+    }
+    expect(tokenizer.encodeMarked(text, turnsOf(15)).marks).toEqual(expected);
+  },
+);
+
+test("to mark the turns of a conversation in one section takes work that follows its length", async () => {
+  const qwen = await familyTokenizer("qwen2");
+  const workOf = (turns: number) => {
+    using normalize = spyOn(String.prototype, "normalize");
+    qwen.encodeMarked(TURN.repeat(turns), turnsOf(turns));
+    return normalize.mock.contexts.reduce<number>((sum, text) => sum + String(text).length, 0);
+  };
+  const work = workOf(50);
+  expect(work).toBeGreaterThan(TURN.length * 50);
+  expect(workOf(400)).toBeLessThan(9 * work);
 });
 
 describe("the parts of a piece that tokens stand for", () => {

@@ -6,9 +6,30 @@ export interface Range {
   readonly end: number;
 }
 
-/** Whether two ranges have a part in common; an empty range has none with any. */
-export function overlap(a: Range, b: Range): boolean {
-  return a.start < b.end && b.start < a.end;
+/** Characters before a place that decide what becomes of those behind it: far more than a pattern looks back. */
+const CONTEXT = 256;
+
+/** Which of `ranges` have a part of one of `spans`, 1 or 0. Both are in order, and spans have no parts in common. */
+export function marksOf(ranges: readonly Range[], spans: readonly Range[]): number[] {
+  let next = 0;
+  return ranges.map(({ start, end }) => {
+    while ((spans[next]?.end ?? Infinity) <= start) next++;
+    return (spans[next]?.start ?? Infinity) < end ? 1 : 0;
+  });
+}
+
+/**
+ * The size of what pieces of a text come before a place of it. Asked of places in order: beyond the first few hundred
+ * characters it is by how much the pieces grow, as what stands far before them adds the same to both.
+ * @param size of the pieces of a part of the text
+ */
+export function growing(size: (from: number, end: number) => number): (at: number) => number {
+  let known = { at: 0, size: 0 };
+  return (at) => {
+    const from = Math.max(known.at - CONTEXT, 0);
+    known = { at, size: from === 0 ? size(0, at) : known.size + size(from, at) - size(from, known.at) };
+    return known.size;
+  };
 }
 
 /**
