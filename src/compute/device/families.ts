@@ -19,7 +19,7 @@ import type {
 } from "./families/bilinear.ts";
 import type { Convolution, ConvolutionGradient, TailConvolution } from "./families/convolution.ts";
 import type { Delta, DeltaVariant } from "./families/delta.ts";
-import type { ColumnSums, Dropout, Elementwise, ScaleColumns, Zero } from "./families/elementwise.ts";
+import type { ColumnSums, Dropout, Elementwise, Zero } from "./families/elementwise.ts";
 import type {
   ExpertRows,
   GroupBias,
@@ -91,7 +91,6 @@ export interface Families {
   readonly routerWeightsGradient: RouterWeightsGradient;
   readonly rowSquares: RowSquares;
   readonly rows: Rows;
-  readonly scaleColumns: ScaleColumns;
   readonly scaledA: ScaledA;
   readonly sinks: Sinks;
   readonly sinksGradient: SinksGradient;

@@ -44,6 +44,20 @@ export const softcap = rows({
   cases: [{ sizes: [200], parameter: 30 }],
 });
 
+/** y = x · scale + bias + residual: each column has a factor; the kind says what is added. An op of its own has sums down columns. */
+export const scaleColumns = rows({
+  name: "scale-columns",
+  inputs: ["x", "scale", "bias", "residual"],
+  shared: ["scale", "bias"],
+  kinds: ["nothing", "bias", "residual", "bias and residual"],
+  value({ x, scale, bias, residual }, kind) {
+    const scaled = mul(x, scale);
+    const shifted = kind.startsWith("bias") ? plus(scaled, bias) : scaled;
+    return kind.endsWith("residual") ? plus(shifted, residual) : shifted;
+  },
+  cases: [],
+});
+
 /** y = x and y += x are recorded by themselves: no ops, so they have no derivative. */
 export const assign = rows({ name: "assign", inputs: ["x"], value: ({ x }) => x, cases: [] });
 export const accumulate = rows({ name: "accumulate", inputs: ["x"], value: ({ x, y }) => plus(y, x), cases: [] });

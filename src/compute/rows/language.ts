@@ -78,16 +78,19 @@ export function reached(roots: Iterable<Node>, seen = new Set<Node>()): Set<Node
 
 type Targets = Readonly<Record<string, Node>>;
 
-/** A graph on matrices of one shape: what is assigned to some of them. Traced when it is first asked for. */
+/** A graph on matrices of one shape, and rows that all of their rows share: what is assigned to some of them. Traced when it is first asked for. */
 export class RowKernel {
   readonly name: string;
+  /** Operands of one row, which is every row's. */
+  readonly shared: readonly string[];
   readonly #trace: () => Targets;
   #targets: Targets | undefined;
   /** A kernel is asked for them whenever it is recorded. */
   readonly #names = new Map<string, string[]>();
 
-  constructor(name: string, trace: () => Targets) {
+  constructor(name: string, trace: () => Targets, shared: readonly string[] = []) {
     this.name = name;
+    this.shared = shared;
     this.#trace = trace;
   }
 
@@ -124,6 +127,8 @@ type Symbols<N extends string> = Readonly<Record<N, Node>>;
 interface Declared<I extends string, P extends string, K extends string> {
   readonly name: string;
   readonly inputs: readonly I[];
+  /** Those of them that are one row, which is every row's. */
+  readonly shared?: readonly I[];
   /** A number that is known when it is recorded. */
   readonly parameter?: P;
   /** Functions of which an attribute `kind` chooses one: a kernel each. */
@@ -169,7 +174,7 @@ export function rows<const I extends string, const P extends string = never, con
         const all = gradient(symbols, of);
         return Object.fromEntries(wanted.map((input) => [`d${input}`, all[input]]));
       };
-      return new RowKernel(keyOf(kind, wanted), trace);
+      return new RowKernel(keyOf(kind, wanted), trace, declared.shared);
     }),
   );
   const byName = new Map(kernels.map((kernel) => [kernel.name, kernel]));

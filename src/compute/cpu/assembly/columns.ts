@@ -1,26 +1,6 @@
-// What treats columns alike: factors and offsets of columns, sums down columns, zeros.
+// What treats columns alike: sums down columns, zeros.
 import { MOST_TERMS } from "./lanes";
-import { ColumnSums, ScaleColumns, Zero } from "./parameters";
-
-export function scaleColumns(p: ScaleColumns, piece: u32, scratch: usize): void {
-  const firstRow = (piece / p.pieces) * p.pieceRows;
-  const lastRow = min(firstRow + p.pieceRows, p.rows);
-  const first = (piece % p.pieces) * p.pieceWidth;
-  const last = min(first + p.pieceWidth, p.width);
-  const scale = p.scale;
-  const bias = p.bias;
-  for (let row = firstRow; row < lastRow; row++) {
-    const x = p.x + row * p.xPitch;
-    const y = p.y + row * p.yPitch;
-    const residual = p.residual ? p.residual + row * p.residualPitch : 0;
-    for (let at: usize = first * 16; at < last * 16; at += 16) {
-      let value = f32x4.mul(v128.load(x + at), v128.load(scale + at));
-      if (bias) value = f32x4.add(value, v128.load(bias + at));
-      if (residual) value = f32x4.add(value, v128.load(residual + at));
-      v128.store(y + at, value);
-    }
-  }
-}
+import { ColumnSums, Zero } from "./parameters";
 
 export function zero(p: Zero, piece: u32, scratch: usize): void {
   const firstRow = (piece / p.pieces) * p.pieceRows;

@@ -3,7 +3,7 @@ export { attention } from "./attention";
 export { attentionKeys, attentionQueries, attentionStats } from "./attention-gradient";
 export { basisGradient, foldRows } from "./basis-gradient";
 export { basisRows } from "./basis";
-export { columnSums, scaleColumns, zero } from "./columns";
+export { columnSums, zero } from "./columns";
 export { convolution, convolutionRows, convolutionTaps } from "./convolution";
 export { delta } from "./delta";
 export { dropout } from "./dropout";

@@ -1,17 +1,7 @@
-import type { ColumnSums, ScaleColumns, Zero } from "../../device/families/elementwise.ts";
+import type { ColumnSums, Zero } from "../../device/families/elementwise.ts";
 import type { Dispatcher } from "../dispatcher.ts";
 import { cpuKernel } from "../parameters.ts";
 import { RECTANGLES, rectangles } from "../pieces.ts";
-
-/** y = x · scale + bias + residual; bias and residual may be left out. */
-export const SCALE_COLUMNS = cpuKernel("scaleColumns", {
-  ...RECTANGLES,
-  x: "matrix",
-  scale: "row",
-  bias: "row",
-  residual: "matrix",
-  y: "target",
-});
 
 export const ZERO = cpuKernel("zero", { ...RECTANGLES, y: "target" });
 
@@ -29,11 +19,6 @@ export const COLUMN_SUMS = cpuKernel("columnSums", {
 
 /** Vectors of 4 columns of a piece. */
 export const GROUP = 4;
-
-export function scaleColumns(on: Dispatcher, { x, scale, bias, residual, y }: ScaleColumns): void {
-  const { words, count } = rectangles(y.shape);
-  on.dispatch(SCALE_COLUMNS, { ...words, x, scale, bias, residual, y }, count);
-}
 
 export function zero(on: Dispatcher, { y }: Zero): void {
   const { words, count } = rectangles(y.shape);

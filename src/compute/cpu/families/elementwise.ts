@@ -1,4 +1,5 @@
 import type { Elementwise } from "../../device/families/elementwise.ts";
+import type { Tensor } from "../../device/tensor.ts";
 import type { RowKernel } from "../../rows/language.ts";
 import type { Dispatcher } from "../dispatcher.ts";
 import { type CpuKernel, cpuKernel, type Members } from "../parameters.ts";
@@ -26,5 +27,7 @@ export function elementwise(on: Dispatcher, { kernel: rows, tensors, number = 1 
   const shape = Object.keys(rows.targets).map((target) => tensors[target]?.shape)[0] ?? [0, 0];
   const { words, count } = rectangles(shape);
   const numbers = Object.fromEntries(rows.parameters.map((parameter) => [parameter, number]));
-  on.dispatch(on.chosen(kernel), { ...tensors, ...numbers, ...words }, count);
+  const given: Record<string, Tensor | number | undefined> = { ...tensors, ...numbers, ...words };
+  for (const operand of rows.shared) given[operand] = tensors[operand] && { ...tensors[operand], pitch: 0 };
+  on.dispatch(on.chosen(kernel), given, count);
 }

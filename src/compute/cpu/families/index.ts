@@ -4,7 +4,7 @@ import { attentionGradient } from "./attention-gradient.ts";
 import { attention } from "./attention.ts";
 import { basisGradient, partBytes } from "./basis-gradient.ts";
 import { drawUnits, lambdaOrder, scaledA, unpack, widen } from "./bilinear.ts";
-import { columnSums, scaleColumns, zero } from "./columns.ts";
+import { columnSums, zero } from "./columns.ts";
 import { convolution, convolutionGradient, tailConvolution } from "./convolution.ts";
 import { delta } from "./delta.ts";
 import { dropout } from "./dropout.ts";
@@ -74,7 +74,6 @@ export const FAMILIES: { readonly [F in keyof Families]: (on: Dispatcher, operan
   routerWeightsGradient,
   rowSquares,
   rows,
-  scaleColumns,
   scaledA,
   sinks,
   sinksGradient,

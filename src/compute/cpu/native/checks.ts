@@ -362,7 +362,7 @@ export function rowCheck(name: string): Check | undefined {
         const place = kind === "target" ? y + targets.indexOf(member) * ROWS * pitch : index % 2 === 0 ? a : b;
         return [
           [member, place],
-          [`${member}Pitch`, pitch],
+          [`${member}Pitch`, rows.shared.includes(member) ? 0 : pitch],
         ];
       });
       return { rows: ROWS, width, pieceRows: ROWS, pieceWidth: width, pieces: 1, ...Object.fromEntries(at) };

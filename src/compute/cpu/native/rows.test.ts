@@ -35,7 +35,8 @@ describe.each(KERNELS)("$name", (rows) => {
     const words = heap.words();
     const operands = rows.operands.map((operand) => ({ operand, at: heap.part(BYTES, "end") }));
     const values: Record<string, number> = { rows: ROWS, width: WIDTH, pieceRows: 3, pieceWidth: 9, pieces: 2 };
-    for (const { operand, at } of operands) Object.assign(values, { [operand]: at, [`${operand}Pitch`]: PITCH });
+    for (const { operand, at } of operands)
+      Object.assign(values, { [operand]: at, [`${operand}Pitch`]: rows.shared.includes(operand) ? 0 : PITCH });
     for (const name of rows.parameters) values[name] = 0x40400000; // 3
     fieldsOf(kernel.members).forEach(([name], word) => (words[parameters / 4 + word] = values[name] ?? 0));
     const left = (run: Kernel | undefined) => {

@@ -5,7 +5,7 @@ import type { Tensor } from "../tensor.ts";
 /** A row kernel. */
 export interface Elementwise {
   readonly kernel: RowKernel;
-  /** F32 of one shape, by the names of its operands. */
+  /** F32 of one shape, or one row, by the names of its operands. */
   readonly tensors: Readonly<Record<string, Tensor | undefined>>;
   /** Its parameter, if it has one. */
   readonly number?: number | undefined;
@@ -36,15 +36,5 @@ export interface ColumnSums {
   /** Parts of a row that are summed as if they were rows; 1 by default. With several cols is a multiple of 4. */
   readonly segments?: number | undefined;
   /** (1, cols) F32, assigned. */
-  readonly y: Tensor;
-}
-
-/** y = x · scale + bias + residual: each column of x has a factor of its own. Matrices (rows, cols), vectors (1, cols), F32. */
-export interface ScaleColumns {
-  readonly x: Tensor;
-  readonly scale: Tensor;
-  readonly bias?: Tensor | undefined;
-  readonly residual?: Tensor | undefined;
-  /** Assigned. */
   readonly y: Tensor;
 }

@@ -18,7 +18,10 @@ export function elementwise(on: Dispatcher, { kernel: rows, tensors, number = 1 
     const width = Math.ceil((results[0]?.shape[1] ?? 0) / 4);
     const numbers = Object.fromEntries(rows.parameters.map((parameter) => [parameter, number]));
     const all = operands.map((operand) => tensors[operand]);
-    for (const { rows: count, bound } of sameRows(on, all)) {
+    const isShared = operands.map((operand) => rows.shared.includes(operand));
+    const matrices = all.map((tensor, at) => (isShared[at] === true ? undefined : tensor));
+    for (const { rows: count, bound: blocks } of sameRows(on, matrices)) {
+      const bound = all.map((tensor, at) => (isShared[at] === true ? tensor : blocks[at]));
       const places = Object.fromEntries(operands.map((operand, at) => [operand, bound[at]]));
       const bindings = inOne && !apart ? bound.slice(0, operands.length - some.length + 1) : bound;
       on.dispatch(kernel, { width, ...places, ...numbers }, bindings, [Math.ceil(width / ELEMENTWISE_WIDTH), count]);

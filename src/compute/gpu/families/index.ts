@@ -29,7 +29,6 @@ import { layerNorm, layerNormGradient } from "./layer-norm.ts";
 import { linear, normedLinear } from "./linear.ts";
 import { rmsNorm, rmsNormGradient } from "./rms-norm.ts";
 import { zero } from "./zero.ts";
-import { scaleColumns } from "./scale-columns.ts";
 import { columnSquares, magnitudeKernels, magnitudes, rescale, rowSquares } from "./magnitude.ts";
 import { thetaDelta, thetaGradient, thetaPartBytes } from "./theta.ts";
 import { sinks, sinksGradient } from "./sinks.ts";
@@ -82,7 +81,6 @@ export const FAMILIES: { readonly [F in keyof Families]: (on: Dispatcher, operan
   routerWeightsGradient,
   rowSquares,
   rows,
-  scaleColumns,
   scaledA,
   sinks,
   sinksGradient,

@@ -67,7 +67,8 @@ export function elementwiseKernel(rows: RowKernel, targets: readonly string[], i
 }
 
 function write(rows: RowKernel, key: string, targets: readonly string[], inOne: boolean): GpuRows {
-  const place = (operand: string) => `p.${operand}_at + id.y * p.${operand}_pitch + id.x`;
+  const place = (operand: string) =>
+    `p.${operand}_at + ${rows.shared.includes(operand) ? "" : `id.y * p.${operand}_pitch + `}id.x`;
   const nodes = targets.flatMap((target) => rows.targets[target] ?? []);
   const { lines, values } = written(nodes, (operand) => `${operand}[${place(operand)}]`);
   const [result = ""] = targets;

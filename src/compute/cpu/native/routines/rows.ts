@@ -4,7 +4,7 @@ import { type Node, reached, type RowKernel } from "../../../rows/language.ts";
 import { plain } from "../../../rows/functions.ts";
 import type { Count, Lanes, Machine } from "../machine.ts";
 
-/** What the routine of a kernel takes: rows, vectors of 4 in each, of every matrix its address and the bytes from a row's end to the next. */
+/** What the routine of a kernel takes: rows, vectors of 4 in each, of every operand its address and the bytes from a row's end to the next. */
 export const FIXED = { rows: 0, fours: 1, operands: 2 } as const;
 
 const INSTRUCTIONS = {
@@ -103,6 +103,10 @@ export function rowKernel(m: Machine, kernel: RowKernel): void {
       for (const operand of operands) m.add(wordOf(operand), { bytes: numbers * 4 });
     });
     for (const [at, operand] of operands.entries()) {
+      if (kernel.shared.includes(operand)) {
+        m.address(wordOf(operand), FIXED.operands + 2 * at);
+        continue;
+      }
       m.argument(left, FIXED.operands + 2 * at + 1);
       m.add(wordOf(operand), left);
     }
