@@ -7,8 +7,8 @@ import { GROUPED_GEMV_COLS, groupedGemmKernel, groupedGemvKernel } from "../kern
 import { PRODUCT_TILE } from "../kernels/product.ts";
 import { rowsOfWork } from "../work.ts";
 
-/** Rows up to which each reads the matrix of its group for itself. */
-const FEW_ROWS = 64;
+/** Rows up to which each reads the matrix of its group for itself: of one pass, and of a batch whose passes may have few (8 experts, 32 slots). */
+const FEW_ROWS = { pass: 64, batch: 256 };
 
 /** Groups whose matrices are bound together. */
 interface Groups {
@@ -19,13 +19,14 @@ interface Groups {
 }
 
 export function groupedGemm(on: Dispatcher, operands: GroupedGemm): void {
-  const { order, a, b, y, begins, rowsAtMost = a.shape[0] } = operands;
+  const { order, a, b, y, begins, rowsAtMost } = operands;
   const groups = begins.shape[1] - 1;
   if (order === "TN") {
     for (const part of groupsOf(on, y, groups)) sums(on, operands, part);
     return;
   }
-  const record = order === "NT" && rowsAtMost <= FEW_ROWS ? vectors : products;
+  const isFew = rowsAtMost === undefined ? a.shape[0] <= FEW_ROWS.pass : rowsAtMost <= FEW_ROWS.batch;
+  const record = order === "NT" && isFew ? vectors : products;
   for (const part of groupsOf(on, b, groups)) record(on, operands, part);
 }
 
@@ -54,7 +55,7 @@ function vectors(on: Dispatcher, { a: x, y, begins }: GroupedGemm, { first, coun
   const scales = scalesOf(on, matrices, block);
   const [, cols] = y.shape;
   const tiles = Math.ceil(cols / GROUPED_GEMV_COLS);
-  const workgroupsX = Math.min(tiles, on.gpu.limits.maxComputeWorkgroupsPerDimension);
+  const workgroupsY = Math.min(tiles, on.gpu.limits.maxComputeWorkgroupsPerDimension);
   on.dispatch(
     groupedGemvKernel(dtype),
     {
@@ -66,11 +67,11 @@ function vectors(on: Dispatcher, { a: x, y, begins }: GroupedGemm, { first, coun
       y,
       beginsAt: begins.offset + first,
       groups: count,
-      workgroupsX,
+      workgroupsY,
       scalesAt: scales.at,
     },
     [x, block, begins, y, ...scales.bindings],
-    [workgroupsX, Math.ceil(tiles / workgroupsX), rows],
+    [rows, workgroupsY, Math.ceil(tiles / workgroupsY)],
     2 * rows * cols * terms,
   );
 }

@@ -1,7 +1,7 @@
 import { gateNumber } from "../../rows/gates.ts";
 import type { Linear, NormedLinear } from "../../device/families/products.ts";
 import { normedInCommands } from "../../device/normed-linear.ts";
-import { sliceRows, type Tensor } from "../../device/tensor.ts";
+import type { Tensor } from "../../device/tensor.ts";
 import { storedDtype } from "../../device/weight.ts";
 import { GEMV_FLAGS, GEMV_MAX_ROWS, gemvKernel, gemvTileCols } from "../kernels/gemv.ts";
 import { rowBlocks, type RowBlock, scalesOf } from "../bindings.ts";
@@ -12,10 +12,10 @@ import { gemm } from "./gemm.ts";
 import { rmsNorm } from "./rms-norm.ts";
 
 /**
- * Rows of a batch up to which its passes take the vector path: its largest pass reads the weight twice, and a pass of one
- * row does not compute a whole tile of the matrix path.
+ * Rows of a batch up to which its passes take the vector path, whose arithmetic follows the rows that a pass has: those that share
+ * rows of the weight find them in the GPU's cache, and the tiles of the matrix path would be as many as one of its own alone.
  */
-const FEW_ROWS = 2 * GEMV_MAX_ROWS;
+const FEW_ROWS = 64;
 
 /** Blocks of a matrix's rows are whole multiples of these. */
 const BLOCK_ROWS = 32;
@@ -32,11 +32,9 @@ export function linear(on: Dispatcher, { rowsAtMost, ...operands }: Linear): voi
     gemm(on, { order: "NT", a, b, ...rest });
     return;
   }
-  for (const part of partsOf(a)) {
-    const { x, y, residual } = operands;
-    const some = { ...operands, x: part(x), y: part(y), residual: residual && part(residual) };
-    for (const block of vectorBlocks(on, some.x, b)) vector(on, some, block);
-  }
+  const [rows, terms] = a.shape;
+  // No more work than one dispatch has.
+  for (const block of rowBlocks(on, b, rowsOfWork(2 * rows * terms, BLOCK_ROWS))) vector(on, operands, block);
 }
 
 /**
@@ -52,24 +50,8 @@ export function normedLinear(on: Dispatcher, operands: NormedLinear): void {
     normedInCommands(on, { rmsNorm, elementwise, linear }, operands);
     return;
   }
-  for (const part of partsOf(x)) {
-    const joined = branch && { ...branch, x: part(branch.x), sum: part(branch.sum) };
-    const some = { x: part(x), weight, bias, residual: undefined, scale: 1, y: part(y) };
-    for (const block of blocks) vector(on, some, block, { gate, norm: { ...norm, branch: joined } });
-  }
-}
-
-/** The rows of x in parts that one dispatch takes: functions that cut them out of a matrix of as many rows. */
-function partsOf({ shape: [rows] }: Tensor): ((tensor: Tensor) => Tensor)[] {
-  return Array.from({ length: Math.ceil(rows / GEMV_MAX_ROWS) }, (_, index) => {
-    const first = index * GEMV_MAX_ROWS;
-    return (tensor) => sliceRows(tensor, first, Math.min(GEMV_MAX_ROWS, rows - first));
-  });
-}
-
-/** A matrix in blocks of rows that the GPU can bind, and whose products with so few rows are no more work than one dispatch has. */
-function vectorBlocks(on: Dispatcher, { shape: [rows, terms] }: Tensor, weight: Tensor): RowBlock[] {
-  return rowBlocks(on, weight, rowsOfWork(2 * rows * terms, BLOCK_ROWS));
+  const product = { x, weight, bias, residual: undefined, scale: 1, y };
+  for (const block of blocks) vector(on, product, block, { gate, norm });
 }
 
 /** A few rows of x, perhaps normalized first, times a block of W. */
@@ -87,13 +69,15 @@ function vector(
   const branch = norm?.branch;
   const gated = gate !== undefined;
   const cols = gated ? block.rows / 2 : block.rows;
-  const groups = Math.ceil(cols / gemvTileCols(gated));
-  const groupsX = Math.min(groups, on.gpu.limits.maxComputeWorkgroupsPerDimension);
+  const tiles = Math.ceil(cols / gemvTileCols(gated));
+  const workgroupsY = Math.min(tiles, on.gpu.limits.maxComputeWorkgroupsPerDimension);
+  const groups = Math.ceil(rows / GEMV_MAX_ROWS);
   const from = ({ offset, pitch }: Tensor) => ({ offset: offset + block.first, pitch });
   const input = norm === undefined ? "plain" : branch === undefined ? "normed" : "joined";
   on.dispatch(
-    gemvKernel(dtype, rows, { input, gated }),
+    gemvKernel(dtype, Math.ceil(rows / groups), { input, gated }),
     {
+      rows,
       cols,
       terms: Math.ceil(terms / 8),
       xWidth: Math.ceil(terms / 4),
@@ -103,7 +87,7 @@ function vector(
       y: from(y),
       biasAt: (bias?.offset ?? 0) + block.first,
       residual: residual && from(residual),
-      workgroupsX: groupsX,
+      workgroupsY,
       scale,
       scalesAt: scales.at,
       size: terms,
@@ -124,7 +108,7 @@ function vector(
       ...(branch === undefined ? [] : [branch.weight, branch.sum]),
       ...scales.bindings,
     ],
-    [groupsX, Math.ceil(groups / groupsX)],
+    [groups, workgroupsY, Math.ceil(tiles / workgroupsY)],
     2 * rows * block.rows * terms,
   );
 }

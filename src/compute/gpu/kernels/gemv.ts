@@ -6,6 +6,7 @@ import { uniformStruct } from "./parameters.ts";
 
 /** Parameters of gemv-operands.wgsl. */
 const gemvParameters = uniformStruct({
+  rows: "u32",
   cols: "u32", // of this block of W's rows
   terms: "u32", // groups of 8; in x, W and their padding
   xWidth: "u32", // vectors of 4 that a row of x has
@@ -15,7 +16,7 @@ const gemvParameters = uniformStruct({
   y: "vectors",
   biasAt: "inVectors",
   residual: "vectors",
-  workgroupsX: "u32",
+  workgroupsY: "u32",
   scale: "f32",
   scalesAt: "u32",
   size: "f32", // elements in a row of x
@@ -31,7 +32,7 @@ const gemvParameters = uniformStruct({
 /** Flags of one dispatch. */
 export const GEMV_FLAGS = { hasBias: 1, hasResidual: 2 } as const;
 
-/** Rows of x that the vector path takes; more go through the matrix path. */
+/** Rows of x that one workgroup takes at most. */
 export const GEMV_MAX_ROWS = 4;
 
 /** Rows of W that one workgroup of 64 threads takes. */
@@ -50,7 +51,7 @@ export function gemvTileCols(gated: boolean): number {
   return gated ? TILE_COLS / 2 : TILE_COLS;
 }
 
-/** The vector path of a linear layer for exactly `rows` rows, 1 … GEMV_MAX_ROWS. */
+/** The vector path of a linear layer, `rows` rows a workgroup, 1 … GEMV_MAX_ROWS. */
 export function gemvKernel(dtype: StoredDtype, rows: number, { input, gated }: GemvVariant) {
   return family({ DTYPE: dtype, ROWS: rows, INPUT: input, GATED: Number(gated), TILE_COLS, THREADS: 64 });
 }

@@ -1,6 +1,7 @@
 // y = scale · x Wᵀ (+ bias) (+ residual) for few rows of x: the vector path of a linear layer, bound by reading W;
 // gemv-operands.wgsl says what x may be.
-// A workgroup computes TILE_COLS rows of W for all ROWS rows; its threads share out the terms, 8 at a time.
+// A workgroup computes TILE_COLS rows of W for ROWS rows, the last for fewer; its threads share out the terms, 8 at a time.
+// Those that read the same rows of W are neighbors.
 #include gemv_operands
 #if GATED
 alias Stores = vec2<f32>;
@@ -21,12 +22,13 @@ alias Stores = vec4<f32>;
 
 const THREADS = ${THREADS}u;
 const TILE_COLS = ${TILE_COLS}u;
+const ROWS = ${ROWS}u;
 const SUM_BLOCK = 128u * THREADS; // each of a thread's partial sums takes at most 256 terms
 
 #if GATED
 // Of columns `col` and the next one, the first half's products and the second's.
 fn store(row: u32, col: u32, product: vec4<f32>) {
-  if (col >= p.cols) {
+  if (row >= p.rows || col >= p.cols) {
     return;
   }
   var value = p.scale * product;
@@ -40,7 +42,7 @@ fn store(row: u32, col: u32, product: vec4<f32>) {
 }
 #else
 fn store(row: u32, col: u32, product: vec4<f32>) {
-  if (col >= p.cols) {
+  if (row >= p.rows || col >= p.cols) {
     return;
   }
   var value = p.scale * product;
@@ -66,7 +68,7 @@ var<workgroup> squares: array<f32, ${ROWS * THREADS}>; // [row][thread]
 
 @compute @workgroup_size(${THREADS})
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
-  let tile = workgroup.y * p.workgroups_x + workgroup.x;
+  let tile = workgroup.z * p.workgroups_y + workgroup.y;
 #if GATED
   let col = tile * (TILE_COLS / 2u);
 #for n in 0..TILE_COLS
@@ -79,6 +81,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
 #end
 #end
 #for r in 0..ROWS
+  let row_${r} = min(workgroup.x * ROWS + ${r}u, p.rows - 1u);
   var joined_${r} = 0.0;
 #if INPUT != "plain"
   var square_${r} = vec4<f32>(0.0);
@@ -92,7 +95,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
   {
     var all = vec4<f32>(0.0);
     for (var c = thread; c < p.x_width; c += THREADS) {
-      let value = branch[p.branch_at + ${r}u * p.branch_pitch + c];
+      let value = branch[p.branch_at + row_${r} * p.branch_pitch + c];
       all = fma(value, value, all);
     }
     joined_${r} = root(sum_of_all(dot(all, vec4<f32>(1.0)), thread));
@@ -115,13 +118,13 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
       let other_factor = factor_at(second);
 #end
 #for r in 0..ROWS
-      var low_${r} = input_at(${r}u, 2u * k, joined_${r});
-      var high_${r} = select(vec4<f32>(0.0), input_at(${r}u, second, joined_${r}), whole);
+      var low_${r} = input_at(row_${r}, 2u * k, joined_${r});
+      var high_${r} = select(vec4<f32>(0.0), input_at(row_${r}, second, joined_${r}), whole);
 #if INPUT == "joined"
       if (tile == 0u) {
-        sum[p.sum_at + ${r}u * p.sum_pitch + 2u * k] = low_${r};
+        sum[p.sum_at + row_${r} * p.sum_pitch + 2u * k] = low_${r};
         if (whole) {
-          sum[p.sum_at + ${r}u * p.sum_pitch + second] = high_${r};
+          sum[p.sum_at + row_${r} * p.sum_pitch + second] = high_${r};
         }
       }
 #end
@@ -171,6 +174,6 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
 #if INPUT != "plain"
     product *= root(square);
 #end
-    store(row, col + thread % (TILE_COLS / 4u) * 4u, product);
+    store(workgroup.x * ROWS + row, col + thread % (TILE_COLS / 4u) * 4u, product);
   }
 }

@@ -30,7 +30,7 @@ const groupedGemvParameters = uniformStruct({
   y: "vectors",
   beginsAt: "u32",
   groups: "u32", // whose matrices are bound
-  workgroupsX: "u32",
+  workgroupsY: "u32",
   scalesAt: "u32",
 });
 

@@ -1,5 +1,5 @@
 // y[r] = W_g x[r] for few rows, each with the matrix of its group: the vector path, bound by reading those matrices. A workgroup
-// computes TILE_COLS columns of one row; its threads share out the terms, 8 at a time.
+// computes TILE_COLS columns of one row; its threads share out the terms, 8 at a time. Those that read the same rows are neighbors.
 #include parameters
 #include matrix8, SCALES = 5
 
@@ -17,7 +17,7 @@ var<workgroup> sums: array<f32, ${TILE_COLS * THREADS}>; // [col][thread]
 
 @compute @workgroup_size(${THREADS})
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
-  let row = workgroup.z;
+  let row = workgroup.x;
   // The last group that begins at or before the row.
   var group = 0u;
   var beyond = p.groups;
@@ -32,7 +32,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
   if (row < begins[p.begins_at + group] || row >= begins[p.begins_at + group + 1u]) {
     return; // its matrix is in another block
   }
-  let col = (workgroup.y * p.workgroups_x + workgroup.x) * TILE_COLS;
+  let col = (workgroup.z * p.workgroups_y + workgroup.y) * TILE_COLS;
 #for n in 0..TILE_COLS
   let w_${n} = p.w_at + (group * p.cols + min(col + ${n}u, p.cols - 1u)) * p.w_pitch;
   var total_${n} = vec4<f32>(0.0);

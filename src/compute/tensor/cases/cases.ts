@@ -165,7 +165,7 @@ export const CASES: { readonly [K in keyof typeof OPS]: CasesOf<(typeof OPS)[K]>
     // Passes of a small batch, and one row of a large one.
     normedCase(7, 37, 51, "BF16", { branch: true, rowsAtMost: 8 }),
     normedCase(6, 44, 104, "F16", { gate: "gelu", bias: true, rowsAtMost: 8 }),
-    normedCase(1, 37, 104, "F32", { gate: "silu", branch: true, rowsAtMost: 20 }),
+    normedCase(1, 37, 104, "F32", { gate: "silu", branch: true, rowsAtMost: 100 }),
     normedCase(20, 9000, 8, "F32"), // more numbers than a worker has room for
   ],
   regroup: [
