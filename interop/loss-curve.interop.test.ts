@@ -121,7 +121,6 @@ const CASES: Readonly<Record<string, Case>> = {
     options: { ...RECIPE, method: "kradapter", targets: "all-linear", schedule: "constant", "batch-size": 4 },
     start: "trained",
   },
-  miss: { options: { ...RECIPE, method: "miss", targets: "all-linear", rank: 24, "grad-clip": 0 }, start: "trained" },
   full: { options: { ...RECIPE, method: "full", "learning-rate": 2e-4 } },
 };
 

@@ -8,7 +8,16 @@ import { judge } from "./judge.ts";
 import { merge } from "./program.ts";
 import { type FloatFormat, ulp } from "./rounding.ts";
 import { openTensors } from "./tensors.ts";
-import { type Options, tinyModel } from "./training-judge.ts";
+import { jsonLines, STORY_TEXTS } from "./training-texts.ts";
+import {
+  type Course,
+  largestRelative,
+  type Options,
+  tinyModel,
+  trainOurs,
+  trainTheirs,
+  validLossOf,
+} from "./training-judge.ts";
 
 const python = await judge();
 
@@ -18,20 +27,33 @@ beforeAll(async () => {
 });
 afterAll(() => rm(folder, { recursive: true }));
 
-/** PEFT's configuration classes, and what they are asked for. */
-const RIVALS: Readonly<Record<string, readonly [config: string, options: Options]>> = {
-  miss: ["MissConfig", { r: 24 }],
-  "miss, mini": ["MissConfig", { r: 5, init_weights: "mini", mini_r: 4 }],
+/** A configuration class of PEFT, what it is asked for, how far its parameters are moved, and ours for twenty steps. */
+interface Rival {
+  readonly config: string;
+  readonly options: Options;
+  readonly spread?: number;
+  readonly rate: number;
+}
+
+const RIVALS: Readonly<Record<string, Rival>> = {
+  miss: { config: "MissConfig", options: { r: 24 }, rate: 1e-3 },
+  "miss, mini": { config: "MissConfig", options: { r: 5, init_weights: "mini", mini_r: 4 }, rate: 1e-3 },
+  gralora: { config: "GraloraConfig", options: { r: 8, alpha: 4, gralora_k: 4 }, rate: 5e-3 },
 };
+
+/** PEFT's adapter of a base, as if it had been trained. */
+async function rivalOf(name: string, base: string, out: string): Promise<string> {
+  const { config, options, spread = 0.05 } = RIVALS[name] ?? {};
+  await python.request(v.null(), "rival", { name: config, base, options, spread, out });
+  return out;
+}
 
 describe.each(["llama-f32", "qwen2-f16", "mistral-bf16"] as const)("on %s", (model) => {
   const base = () => join(folder, model);
   beforeAll(() => tinyModel(model, STORIES, base()));
 
   test.each(Object.keys(RIVALS))("%s of PEFT is merged as PEFT does", async (name) => {
-    const [config, options] = RIVALS[name] ?? ["", {}];
-    const out = join(folder, `${model} ${name}`);
-    await python.request(v.null(), "rival", { name: config, base: base(), options, out });
+    const out = await rivalOf(name, base(), join(folder, `${model} ${name}`));
     const merged = `${out} merged`;
     await merge([base(), out, "--out", merged, "--rounding", "peft", "--verify"]);
     const dtype = (/f32|bf16|f16/.exec(model)?.[0] ?? "f32") as FloatFormat;
@@ -54,4 +76,24 @@ describe.each(["llama-f32", "qwen2-f16", "mistral-bf16"] as const)("on %s", (mod
     if (dtype !== "f32") expect(equal / count).toBeGreaterThanOrEqual(0.999);
     expect(changed / count).toBeGreaterThan(0.2);
   });
+});
+
+test.each(Object.keys(RIVALS))("twenty steps of %s are PEFT's, from its adapter", async (name) => {
+  const place = join(folder, `trained ${name}`);
+  const [data, valid] = [join(place, "train.jsonl"), join(place, "valid.jsonl")];
+  await Bun.write(data, jsonLines(STORY_TEXTS.training));
+  await Bun.write(valid, jsonLines(STORY_TEXTS.heldOut));
+  const adapter = await rivalOf(name, STORIES, join(place, "start"));
+  const options = { steps: 20, "batch-size": 2, "learning-rate": RIVALS[name]?.rate ?? NaN, "grad-clip": 0 };
+  const job = { base: STORIES, options, data, valid };
+  const run = join(place, "run");
+  const ours = await trainOurs({ ...job, options: { ...options, "init-adapter": adapter } }, run);
+  const theirs = await trainTheirs(job, 20, adapter, join(place, "theirs"));
+  const losses = ({ steps, validLosses }: Course) => [...validLosses, ...steps.map(({ loss }) => loss)];
+  expect(largestRelative(losses(ours), losses(theirs))).toBeLessThan(1e-3);
+  const [before = NaN, after = NaN] = theirs.validLosses;
+  expect(before - after).toBeGreaterThan(0.02);
+  // What we wrote is in PEFT what it is here.
+  const reloaded = await validLossOf(job, join(run, "adapter"));
+  expect(Math.abs(reloaded / (ours.validLosses[1] ?? NaN) - 1)).toBeLessThan(1e-5);
 });

@@ -40,7 +40,6 @@ const CASES: Readonly<Record<string, Options>> = {
   "vera, philox": { method: "vera", targets: "all-linear", rank: 64, "learning-rate": 5e-2, generator: "philox-v1" },
   dora: { method: "dora", targets: TARGETS, rank: 4 },
   kradapter: { method: "kradapter", targets: TARGETS, "learning-rate": 1e-2 },
-  miss: { method: "miss", targets: TARGETS, rank: 24, "learning-rate": 1e-2 },
 };
 
 let folder: string;

@@ -176,7 +176,7 @@ const OWN_CASES: readonly Case[] = [
     ],
   },
   trained("kradapter", "--method kradapter"),
-  trained("miss", "--method miss --rank 12"),
+  ...["miss", "gralora"].map((name) => trained(name, `--method ${name} --rank 12`)),
   ...MODEL_CASES,
 ];
 

@@ -11,7 +11,7 @@ from adapters import load_base
 from safetensors.torch import save_file
 
 
-def rival(name: str, base: str, options: dict[str, Any], out: str) -> None:
+def rival(name: str, base: str, options: dict[str, Any], spread: float, out: str) -> None:
     """The folder `out`: an adapter of PEFT's configuration class `name`, as if it had been trained; beside it, as
     `out`.merged, the weights that PEFT merges it to."""
     model = peft.get_peft_model(load_base(Path(base)), getattr(peft, name)(target_modules="all-linear", **options))
@@ -19,7 +19,7 @@ def rival(name: str, base: str, options: dict[str, Any], out: str) -> None:
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.requires_grad:
-                parameter.add_(0.05 * torch.randn(parameter.shape, generator=generator))
+                parameter.add_(spread * torch.randn(parameter.shape, generator=generator))
     model.save_pretrained(out)
     merged = peft.PeftModel.from_pretrained(load_base(Path(base)), out).merge_and_unload()
     save_file({name: tensor.clone().contiguous() for name, tensor in merged.state_dict().items()}, f"{out}.merged")

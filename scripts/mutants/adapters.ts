@@ -74,7 +74,7 @@ export const ADAPTERS: MutationsByFile = {
       "LoRA's rank is written over RandLoRA's",
     ],
   ],
-  "src/adapters/kradapter/method.ts": [
+  "src/adapters/formulas/kradapter.ts": [
     ["b: Math.ceil(long / a) };", "b: Math.floor(long / a) };", "the last rows of a Khatri-Rao product have no factor"],
   ],
   "src/adapters/lora/config.ts": [
@@ -84,7 +84,7 @@ export const ADAPTERS: MutationsByFile = {
       "rank-stabilized LoRA is scaled as a plain one",
     ],
   ],
-  "src/adapters/miss/method.ts": [
+  "src/adapters/formulas/miss.ts": [
     ["Math.min(r, input - col)", "r", "MiSS adds a whole last block of columns where fewer are left"],
   ],
   "src/adapters/merge/finite.ts": [

@@ -32,7 +32,6 @@ const METHODS: Readonly<Record<string, Fitted>> = {
     config: { peft_type: "VERA", r: 5, save_projection: false },
     tensors: { vera_lambda_b: (out) => [out], vera_lambda_d: () => [5] },
   },
-  MiSS: { config: { peft_type: "MISS", r: 2 }, tensors: { miss_block: (out) => [2, out] } },
   KRAdapter: {
     config: { peft_type: "KRADAPTER", r: 2, alpha: 4 },
     tensors: { kradapter_U: () => [2, 8], kradapter_V: (out) => [out / 2, 8] },

@@ -3,12 +3,13 @@ import { oneLine, quote } from "../files/failure.ts";
 import type { BaseModel } from "./base/base.ts";
 import { dora } from "./dora/method.ts";
 import { full } from "./full/method.ts";
+import { gralora } from "./formulas/gralora.ts";
 import { hybrid } from "./hybrid/method.ts";
-import { kradapter } from "./kradapter/method.ts";
+import { kradapter } from "./formulas/kradapter.ts";
 import { lora } from "./lora/method.ts";
 import type { JsonObject } from "../files/lossless-json.ts";
 import { isConfigOf, type MethodDefinition, type TrainedMethod } from "./method/method.ts";
-import { miss } from "./miss/method.ts";
+import { miss } from "./formulas/miss.ts";
 import { METHOD_NAMES, type MethodName } from "./method-names.ts";
 import { nola } from "./nola/method.ts";
 import type { AdapterPlan, PlanOptions } from "./method/plan.ts";
@@ -18,11 +19,20 @@ import { type Tolerate, tolerating } from "./files/tolerate.ts";
 import type { Adapter, WrittenSettings } from "./files/adapter.ts";
 import { vera } from "./vera/method.ts";
 
-/** A new method is a folder, a name in `method-names.ts`, and a line here. */
-const DEFINITIONS = { randlora, lora, dora, vera, nola, pranc, kradapter, miss, hybrid, full } satisfies Record<
-  MethodName,
-  TrainedMethod
->;
+/** A new method is a folder, or a file of `formulas`, a name in `method-names.ts`, and a line here. */
+const DEFINITIONS = {
+  randlora,
+  lora,
+  dora,
+  vera,
+  nola,
+  pranc,
+  kradapter,
+  miss,
+  gralora,
+  hybrid,
+  full,
+} satisfies Record<MethodName, TrainedMethod>;
 
 /** Every method. */
 export const METHODS: readonly TrainedMethod[] = METHOD_NAMES.map((name) => DEFINITIONS[name]);

@@ -1,5 +1,5 @@
 import type { Run } from "../../compute/tensor/run.ts";
-import type { Strided } from "../../compute/tensor/strided-sums.ts";
+import { recordStridedSums, type Steps, type Strided } from "../../compute/tensor/strided-sums.ts";
 import { sliceRows, type Tensor } from "../../compute/tensor/tensor.ts";
 
 /** ΔW (out, in) of a module as a formula of the tensors `T` that are trained of it, before α/r. */
@@ -25,6 +25,17 @@ export interface DeltaRows {
 /** A part of a matrix that begins at any element; of its shape, where none is given. */
 export function partFrom(tensor: Tensor, row: number, col: number, shape = tensor.shape): Tensor {
   return { ...tensor, shape, offset: tensor.offset + row * tensor.pitch + col };
+}
+
+/** Adds scale · x to y, or assigns it; x's elements lie at `steps` from row to row and from column to column. */
+export function moveStrided(
+  run: Run,
+  of: Tensor,
+  steps: Omit<Steps, "term">,
+  y: Tensor,
+  { scale = 1, accumulate = true }: { readonly scale?: number; readonly accumulate?: boolean } = {},
+): void {
+  recordStridedSums(run, { x: { of, steps: { ...steps, term: 0 } }, w: ones(run), y, terms: 1, scale, accumulate });
 }
 
 /** What strided sums multiply with where they only add. */

@@ -1,6 +1,6 @@
 import * as v from "valibot";
 import { RandloraError } from "../../files/errors.ts";
-import { oneLine } from "../../files/failure.ts";
+import { oneLine, quote } from "../../files/failure.ts";
 import { type JsonObject, toPlainObject } from "../../files/lossless-json.ts";
 import { mapValues } from "../../files/map-values.ts";
 import type { Adapter, AdapterTensor, WrittenSettings } from "../files/adapter.ts";
@@ -57,6 +57,8 @@ export interface FormulaMethod<T extends string, O extends v.ObjectEntries = Rec
   /** Values before training; zeros where left out. `stream`: which module it is, for random ones. */
   start(module: ModuleShape, sizes: Sizes<O>, seed: number, stream: number): Start<T>;
   formula(module: ModuleShape, sizes: Sizes<O>): Formula<T>;
+  /** Why a module cannot have these sizes, if so: what does not divide what. */
+  misfit?(module: ModuleShape, sizes: Sizes<O>): string | undefined;
   /** What to say of a rank on these modules. */
   notes?(modules: readonly ModuleShape[], rank: number): readonly string[];
   /** Multiplications by an element of G when it is folded, of the least rank; `budget`'s time of a step counts them. */
@@ -101,6 +103,7 @@ export function formulaMethod<T extends string, O extends v.ObjectEntries>(
   const { name, title, peftType, peft, usual, tensors } = method;
   const what = `${title}, which has no random bases`;
   const count = (module: ModuleShape, r: number, own = ownKeys(method, {}, "")) => {
+    if (method.misfit?.(module, { r, own }) !== undefined) return Infinity;
     const shapes = tensors.shapes({ r, own }, { ...module, module: "" });
     return Object.values<readonly number[]>(shapes).reduce((sum, shape) => sum + shapeElements(shape), 0);
   };
@@ -201,6 +204,11 @@ function fit<T extends string, O extends v.ObjectEntries>(
   const found = fitAdapter(adapter, base, config, method.tensors);
   const scale = config.alpha / config.r;
   const layers = found.layers.map((layer): FormulaLayer<T> => {
+    const misfit = method.misfit?.(layer, config);
+    if (misfit !== undefined) {
+      const cause = `${oneLine(adapter.configFile)}: module ${quote(layer.module)} (${layer.out}, ${layer.in}): ${misfit}`;
+      throw new RandloraError("adapter", cause, "take another --rank, or other --targets");
+    }
     return { ...layer, formula: method.formula(layer, config), scale };
   });
   return { ...found, layers };

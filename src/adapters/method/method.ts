@@ -43,7 +43,7 @@ export interface AdapterTraining<Own extends object = object> {
 /** What a method takes where nothing else was said. */
 export interface UsualSettings {
   readonly rank: number;
-  /** The usual rank is at most `capacity.most` of the adapted layers. */
+  /** The usual rank is one that the adapted layers can have: at most `capacity.most`, and with a finite count. */
   readonly rankFits?: boolean;
   /** Null: the method has no α, and its runs record the rank as such (α/r = 1). */
   readonly alphaPerRank: number | null;
@@ -56,7 +56,10 @@ export interface Capacity<Own extends object = object> {
   readonly setting: "rank" | "bases";
   /** Its largest value that makes sense for these modules; Infinity where there is none. */
   most(modules: readonly ModuleShape[]): number;
-  /** The numbers trained with the setting at `value`, and the others as given or at their defaults: of each module, and what all share. */
+  /**
+   * The numbers trained with the setting at `value`, and the others as given or at their defaults: of each module, and what
+   * all share. Infinity where a module cannot have the value.
+   */
   count(modules: readonly ModuleShape[], value: number, given: Partial<AdapterSettings & Own>): number;
   /**
    * Floating-point operations that a step of one micro-batch of so many tokens takes for it, beside those of the frozen

@@ -52,7 +52,7 @@ export function planBudget(model: PlannedModel, wish: BudgetWish, wanted: Parame
   const rowsOf = new Map(step.products.map(({ tensor, rows }) => [tensor, rows]));
   const alike = [...Map.groupBy(modules, ({ tensor }) => rowsOf.get(tensor) ?? 0)].filter(([rows]) => rows > 0);
   const distance = (count: number) => (count - parameters) / parameters;
-  const methods = METHODS.map((method): MethodBudget => {
+  const methods = METHODS.flatMap((method): MethodBudget | [] => {
     const { name, title } = method;
     if (!isAdapterMethod(method)) {
       const bytes = whole * TRAINED_BYTES + stored(held - whole);
@@ -68,6 +68,8 @@ export function planBudget(model: PlannedModel, wish: BudgetWish, wanted: Parame
     }
     const { capacity } = method.training;
     const { value, parameters: count } = nearestSize(capacity, modules, parameters);
+    // Its blocks divide none of these layers.
+    if (!Number.isFinite(count)) return [];
     return {
       name,
       title,

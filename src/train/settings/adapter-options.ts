@@ -56,7 +56,7 @@ export const ADAPTER_OPTIONS = {
       value: "a",
       topic,
       help: "scale: ΔW is multiplied by α/r (PRANC: α/√K)",
-      defaultText: "20·rank; lora, dora, nola, kradapter 2·rank; pranc 1; miss has none",
+      defaultText: "RandLoRA's 20·rank; others' 2·rank; pranc 1; miss has none",
     }),
     { compare: "method" },
   ),

@@ -3,7 +3,7 @@ import { defaultTargets } from "../../adapters/base/targets.ts";
 import { USUAL_DATE } from "../../data/text/samples/date.ts";
 import { Contradiction, RandloraError } from "../../files/errors.ts";
 import { quote } from "../../files/failure.ts";
-import type { AdapterTraining, TrainedMethod } from "../../adapters/method/method.ts";
+import type { AdapterTraining, Capacity, ModuleShape, TrainedMethod } from "../../adapters/method/method.ts";
 import { METHOD_NAMES } from "../../adapters/method-names.ts";
 import { methodNamed, METHODS } from "../../adapters/methods.ts";
 import { ADAPTER_SETTINGS } from "../../adapters/method/settings.ts";
@@ -135,8 +135,8 @@ function adapterSettings(
   const given = { ...asked, ...init };
   const targets = given.targets ?? usualTargets(facts.modelType);
   const layers = given.layers ?? [];
-  const most = () => (usual.rankFits && facts.shapes ? capacity.most(facts.shapes({ targets, layers })) : Infinity);
-  const rank = given.rank ?? Math.min(usual.rank, most());
+  const shapes = () => (usual.rankFits ? facts.shapes?.({ targets, layers }) : undefined);
+  const rank = given.rank ?? usualRank(usual.rank, capacity, shapes());
   const common = {
     rank,
     alpha: given.alpha ?? (usual.alphaPerRank ?? 1) * rank,
@@ -148,6 +148,14 @@ function adapterSettings(
     initSha256: given.initSha256 ?? null,
   };
   return { ...common, ...resolve(given) };
+}
+
+/** The usual rank, or the next lower one that these modules can have. */
+function usualRank(rank: number, { most, count }: Capacity, modules: readonly ModuleShape[] | undefined): number {
+  if (modules === undefined) return rank;
+  let fitting = Math.min(rank, most(modules));
+  while (fitting > 1 && !Number.isFinite(count(modules, fitting, {}))) fitting--;
+  return fitting;
 }
 
 /** @throws RandloraError `usage` where `--init-adapter` has a setting that was given otherwise */

@@ -31,6 +31,7 @@ export const METHOD_CASES: Readonly<Record<Exclude<MethodName, "full">, MethodCa
   },
   kradapter: { asked: { rank: 5, learningRate: 1e-2 }, trained: ["kradapter_U", "kradapter_V"] },
   miss: { asked: { rank: 5, learningRate: 1e-2 }, trained: ["miss_block"] },
+  gralora: { asked: { rank: 4, alpha: 3, learningRate: 5e-3 }, trained: ["gralora_B"] },
   hybrid: {
     asked: { rank: 8, loraRank: 2, learningRate: 5e-3 },
     trained: ["randlora_lambda", "lora_B.weight"],

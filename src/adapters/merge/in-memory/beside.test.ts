@@ -2,7 +2,7 @@ import { cp } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, spyOn, test } from "bun:test";
 import { STORIES } from "../../../../fixtures/stories/storyteller.ts";
-import { khatriRaoShape } from "../../kradapter/method.ts";
+import { khatriRaoShape } from "../../formulas/kradapter.ts";
 import { numbers, writeFolder } from "../../testing/adapters.ts";
 import { writeLora } from "../../testing/lora.ts";
 import { writeDora } from "../../testing/magnitudes.ts";

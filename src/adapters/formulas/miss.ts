@@ -5,7 +5,7 @@ import type { Run } from "../../compute/tensor/run.ts";
 import { recordStridedSums } from "../../compute/tensor/strided-sums.ts";
 import { itemAt } from "../../files/item-at.ts";
 import { positiveInteger } from "../base/config-keys.ts";
-import { type Formula, ones, partFrom } from "../formula/formula.ts";
+import { type Formula, moveStrided, ones, partFrom } from "../formula/formula.ts";
 import { type FormulaMethod, formulaMethod, type Sizes } from "../formula/method.ts";
 import type { ModuleShape } from "../method/method.ts";
 
@@ -64,11 +64,9 @@ function sharedBlock({ out, in: input }: ModuleShape, { r, own }: Sizes<typeof K
       if (whole !== d) recordGemm(run, { order: "NN", a: d, b: tiles(run), y: whole });
       // Columns begin anywhere: what is assigned to some would clear the padding of their last vector, too.
       if (!accumulate) recordZero(run, rows);
-      const x = { of: partFrom(whole, 0, first), steps: { row: 1, col: whole.pitch, term: 0 } };
-      const w = ones(run);
       for (let col = 0; col < input; col += r) {
         const y = partFrom(rows, 0, col, [rows.shape[0], Math.min(r, input - col)]);
-        recordStridedSums(run, { x, w, y, terms: 1, scale, accumulate: true });
+        moveStrided(run, partFrom(whole, 0, first), { row: 1, col: whole.pitch }, y, { scale });
       }
       if (whole !== d) run.release(whole);
     },

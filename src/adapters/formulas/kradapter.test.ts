@@ -3,7 +3,7 @@ import { TemporaryFolder } from "../../files/testing/folder.ts";
 import { numbers, writeFolder } from "../testing/adapters.ts";
 import { convert } from "../testing/convert.ts";
 import { testFormula } from "../testing/formula.ts";
-import { khatriRaoShape, KRADAPTER } from "./method.ts";
+import { khatriRaoShape, KRADAPTER } from "./kradapter.ts";
 
 // Ranks below √long, above it (its whole part then), and 1, where V is as large as W.
 testFormula(KRADAPTER, [

@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
 import { refusalOf } from "../../files/testing/folder.ts";
 import { testFormula } from "../testing/formula.ts";
-import { MISS, miss } from "./method.ts";
+import { MISS, miss } from "./miss.ts";
 
 // r that divides the inputs, and that leaves some over; one block.
 testFormula(MISS, [
