@@ -22,9 +22,6 @@ export const COMPUTE: MutationsByFile = {
   "src/compute/cpu/quota.ts": [
     ["quota / period : Infinity", "period / quota : Infinity", "a container's share of cores is upside down"],
   ],
-  "src/compute/cpu/assembly/softmax.ts": [
-    ["exp1(here - top)", "exp1(top - here)", "wrong sign where chunks of attention are joined (WebAssembly)"],
-  ],
   "src/compute/cpu/assembly/optimizer.ts": [
     [
       "min<f32>(1, p.clip / (norm + <f32>1e-6))",

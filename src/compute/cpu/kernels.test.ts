@@ -12,7 +12,6 @@ import { DTYPE_CODES, STORED_DTYPES } from "../device/dtype.ts";
 import { MAGNITUDE } from "../device/families/magnitude.ts";
 import { STEP_STATE } from "../device/families/optimizer.ts";
 import type { Tensor, TensorDtype } from "../device/tensor.ts";
-import { CHUNK } from "./families/attention.ts";
 import { TILE_ROWS } from "./families/basis-gradient.ts";
 import { CODES, DRAWN, DRAWN_UNITS } from "./families/basis.ts";
 import { GROUP } from "./families/columns.ts";
@@ -130,7 +129,6 @@ const CONSTANTS: Readonly<Record<string, Readonly<Record<string, number>>>> = {
     COEFFICIENT: 4 * STEP_STATE.coefficient,
     HALTED: 4 * STEP_STATE.halted,
   },
-  softmax: { CHUNK },
 };
 
 test("the assembly numbers formats as the host does", () => {

@@ -154,7 +154,7 @@ export function spareBytes({ info }: Device): number {
 const INTEGER_DOTS = "workgroup, integer dots";
 
 /** What it calls the CPU device's. When their bits change so do these names: a run that began with others is told of it. */
-const CPU_WASM = "cpu, wasm, four lanes";
+const CPU_WASM = "cpu, wasm, routines";
 const CPU_FMA = "cpu, machine code";
 
 /** How a state names a staging. */

@@ -1,6 +1,5 @@
 // What the module exports: each function is a kernel, called as kernel(arguments, piece, scratch).
-export { attention } from "./attention";
-export { attentionKeys, attentionQueries, attentionStats } from "./attention-gradient";
+export { attentionStats } from "./attention-stats";
 export { basisGradient, foldRows } from "./basis-gradient";
 export { basisRows } from "./basis";
 export { columnSums, zero } from "./columns";

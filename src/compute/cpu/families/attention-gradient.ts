@@ -2,7 +2,7 @@ import type { AttentionGradient } from "../../device/families/attention.ts";
 import { giveScratch, takeScratch } from "../../device/scratch.ts";
 import type { Dispatcher } from "../dispatcher.ts";
 import { cpuKernel } from "../parameters.ts";
-import { FMA_HEAD, WHOLE_HEAD } from "./attention.ts";
+import { WHOLE_HEAD } from "./attention.ts";
 import { ATTENDED, attended } from "./attended.ts";
 
 /** What is not wanted is 0. */
@@ -24,19 +24,15 @@ export const STATS = cpuKernel("attentionStats", {
 
 export const QUERIES = { ...STATS, name: "attentionQueries" } as const;
 export const KEYS = { ...STATS, name: "attentionKeys" } as const;
-const QUERIES_FMA = { ...QUERIES, fma: true } as const;
-const KEYS_FMA = { ...KEYS, fma: true } as const;
 
-/** Rows that a piece owns. */
-const PIECE = 48;
-/** The same of machine code: whole panels. */
-const FMA_PIECE = 64;
-/** Elements of heads whose chunks are of 256 rows; those of larger ones are half as long, in machine code of the largest a quarter. */
+/** Rows that a piece owns: whole panels. */
+const PIECE = 64;
+/** Elements of heads whose chunks are of 256 rows; those of larger ones are half as long, of the largest a quarter. */
 const SMALL_HEAD = 128;
 
 /** Rows of the others in a chunk. */
-export function chunkRows(head: number, fma: boolean): number {
-  return head <= SMALL_HEAD ? 256 : fma && head > WHOLE_HEAD ? 64 : 128;
+export function chunkRows(head: number): number {
+  return head <= SMALL_HEAD ? 256 : head > WHOLE_HEAD ? 64 : 128;
 }
 
 /** Pieces that own queries and go over the keys, and pieces that own keys and go over the queries of all heads of a group. */
@@ -44,8 +40,6 @@ export function attentionGradient(on: Dispatcher, operands: AttentionGradient): 
   const { keys, headSize, dy, dlse, into } = operands;
   const shared = attended(operands);
   const { tokens, heads, kvHeads } = shared;
-  const fma = headSize <= FMA_HEAD && on.has(QUERIES_FMA) && on.has(KEYS_FMA);
-  const pieceRows = fma ? FMA_PIECE : PIECE;
   const stats = takeScratch(on, "attention.stats", [2 + 2 * heads, tokens]);
   const parameters = {
     ...shared,
@@ -56,14 +50,14 @@ export function attentionGradient(on: Dispatcher, operands: AttentionGradient): 
     dq: into.q,
     dkeys: into.keys,
     dvalues: into.values,
-    pieceRows,
-    chunk: chunkRows(headSize, fma),
+    pieceRows: PIECE,
+    chunk: chunkRows(headSize),
   };
-  const pieces = Math.ceil(tokens / pieceRows);
+  const pieces = Math.ceil(tokens / PIECE);
   on.dispatch(STATS, parameters, pieces);
-  if (into.q !== undefined) on.dispatch(fma ? QUERIES_FMA : QUERIES, parameters, pieces * heads);
+  if (into.q !== undefined) on.dispatch(on.chosen(QUERIES), parameters, pieces * heads);
   if (into.keys !== undefined || into.values !== undefined) {
-    on.dispatch(fma ? KEYS_FMA : KEYS, parameters, Math.ceil(keys.shape[0] / pieceRows) * kvHeads);
+    on.dispatch(on.chosen(KEYS), parameters, Math.ceil(keys.shape[0] / PIECE) * kvHeads);
   }
   giveScratch(on, stats);
 }

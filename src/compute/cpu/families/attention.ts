@@ -27,25 +27,20 @@ export const ATTENTION = cpuKernel("attention", {
   computed: "u32",
 });
 
-export const ATTENTION_FMA = { ...ATTENTION, fma: true } as const;
-
-/** Pairs of a token and a head in a piece, whole panels of machine code, and keys of a chunk. */
+/** Pairs of a token and a head in a piece, whole panels. */
 export const MOST_PAIRS = 96;
-export const CHUNK = 256;
-/** Elements of a head at most whose chunks the scratch of machine code has room for; larger ones (Gemma 4's 512) have shorter chunks. */
+/** Elements of a head at most whose chunks the scratch has room for; larger ones (Gemma 4's 512) have shorter chunks. */
 export const WHOLE_HEAD = 256;
-/** Elements of a head at most in machine code; larger ones take the plain form. */
-export const FMA_HEAD = 512;
-/** What a panel of machine code holds at most: fewer pairs take as long, and each piece reads all its keys for itself. */
+/** What a panel holds at most: fewer pairs take as long, and each piece reads all its keys for itself. */
 const PANEL_PAIRS = 48;
 /** Pieces for each thread, so that none waits long for another. */
 const PIECES = 4;
 /** Where there are fewer for each, chunks of keys are shared out, too. */
 const PARTED = 2;
 
-/** Keys of a chunk of machine code. */
-export function fmaChunk(head: number): number {
-  return head <= WHOLE_HEAD ? CHUNK : CHUNK / 2;
+/** Keys of a chunk. */
+export function chunkKeys(head: number): number {
+  return head <= WHOLE_HEAD ? 256 : 128;
 }
 
 /**
@@ -64,8 +59,7 @@ export function attention(on: Dispatcher, operands: Attention): void {
   const even = Math.ceil((tokens * kvHeads * headBlocks) / wanted);
   const whole = Math.floor((Math.ceil((even * pieceHeads) / PANEL_PAIRS) * PANEL_PAIRS) / pieceHeads);
   const dtype = KV_CODES[kvDtype("attention", keys, headSize)];
-  const fma = headSize <= FMA_HEAD && on.has(ATTENTION_FMA, dtype);
-  const chunks = Math.ceil(keys.shape[0] / (fma ? fmaChunk(headSize) : CHUNK));
+  const chunks = Math.ceil(keys.shape[0] / chunkKeys(headSize));
   const isOne = tokens <= most && chunks > 2;
   const pieceTokens = Math.min(most, tokens * pieceHeads < PANEL_PAIRS ? even : isOne ? tokens : whole);
   const pieces = Math.ceil(tokens / pieceTokens) * kvHeads * headBlocks;
@@ -74,7 +68,7 @@ export function attention(on: Dispatcher, operands: Attention): void {
   const record = 4 + Math.ceil(headSize / 8) * 8;
   const records = parts === 1 ? undefined : takeScratch(on, "attention.records", [tokens * heads * chunks, record]);
   on.dispatch(
-    fma ? ATTENTION_FMA : ATTENTION,
+    on.chosen(ATTENTION, dtype),
     {
       ...shared,
       pieceTokens,

@@ -1,13 +1,15 @@
-// Attention and its gradients in machine code, on shapes that nobody chose.
+// Attention and its gradients on shapes that nobody chose.
 import { test } from "bun:test";
 import fc from "fast-check";
 import { chunkRows, KEYS, QUERIES } from "../families/attention-gradient.ts";
-import { ATTENTION, fmaChunk, MOST_PAIRS } from "../families/attention.ts";
+import { ATTENTION, chunkKeys, MOST_PAIRS } from "../families/attention.ts";
 import type { CpuKernel, Members } from "../parameters.ts";
 import { DTYPE_CODES } from "../../device/dtype.ts";
 import type { Stored } from "./machine.ts";
 import { bitsOf } from "./routines/functions.ts";
-import { fuzz, type Operands, type Trial } from "./testing/trial.ts";
+import { at, matrixOf } from "../../tensor/op.ts";
+import { referenceAttention, referenceAttentionGradients } from "../../tensor/ops/attention-reference.ts";
+import { fuzz, laid, type Operands, type Trial } from "./testing/trial.ts";
 
 const upTo = (max: number) => fc.integer({ min: 1, max });
 
@@ -41,6 +43,7 @@ function given(
     placed.matrix(positions, kvHeads * head, stored),
     placed.matrix(positions, kvHeads * head, stored),
   ];
+  const kv = (matrix: typeof keys) => placed.numbers(matrix, positions, kvHeads * head, stored);
   const first = (token: number) => (sequence === 0 ? 0 : token - (token % sequence));
   const last = (token: number) => before + token;
   const words = {
@@ -62,15 +65,26 @@ function given(
     firsts: sequence === 0 ? 0 : placed.list(tokens, first),
     lasts: sequence === 0 ? 0 : placed.list(tokens, last),
   };
+  const ids = (of: (token: number) => number) => matrixOf(1, tokens, (_, token) => of(token));
+  const inputs = {
+    q: placed.numbers(q, tokens, heads * head),
+    keys: kv(keys),
+    values: kv(values),
+    first: ids(first),
+    last: ids(last),
+    sinks: undefined,
+  };
+  const softcap = cap === 0 ? undefined : cap;
+  const attributes = { headSize: head, firstPosition: before, window, scale: 1 / 2, softcap, lse: true };
   const seen = { first: (token: number) => Math.max(first(token), last(token) + 1 - window), last };
-  return { words, seen, positions, head, heads };
+  return { words, inputs, attributes, seen, positions, head, heads };
 }
 
 function attention(placed: Operands, shape: Shape & { readonly inParts: boolean; readonly stored: Stored }): Trial {
-  const { words, positions, head, heads } = given(placed, shape, shape.stored);
+  const { words, inputs, attributes, positions, head, heads } = given(placed, shape, shape.stored);
   const { tokens, group, kvHeads, inParts } = shape;
   const [y, lse] = [placed.matrix(tokens, heads * head, "F32", 0), placed.matrix(tokens, heads, "F32", 0)];
-  const chunks = Math.ceil(positions / fmaChunk(head));
+  const chunks = Math.ceil(positions / chunkKeys(head));
   const parts = inParts ? Math.ceil(chunks / 2) : 1;
   const record = 4 + Math.ceil(head / 8) * 8;
   const records = placed.matrix(tokens * heads * chunks, record);
@@ -85,23 +99,40 @@ function attention(placed: Operands, shape: Shape & { readonly inParts: boolean;
     dtype: DTYPE_CODES[shape.stored],
     records: parts === 1 ? 0 : records.at,
   };
-  return { kernel: ATTENTION, plain: ATTENTION, values, pieces, results: [y, lse], tolerance: 1e-4 };
+  const expected = () => {
+    const { y: found, lse: sums } = referenceAttention(inputs, attributes);
+    return [laid(found, y), laid(sums ?? found, lse)];
+  };
+  return { kernel: ATTENTION, expected, values, pieces, results: [y, lse], tolerance: 1e-4 };
 }
 
 const PIECE_ROWS = 32;
 
 function gradient(of: CpuKernel<Members>) {
   return (placed: Operands, shape: Shape): Trial => {
-    const { words, seen, positions, head, heads } = given(placed, shape);
+    const { words, inputs, attributes, seen, positions, head, heads } = given(placed, shape);
     const { tokens, kvHeads } = shape;
     const [dy, dq] = [placed.matrix(tokens, heads * head), placed.matrix(tokens, heads * head, "F32", 0)];
     const [dkeys, dvalues] = [
       placed.matrix(positions, kvHeads * head, "F32", 0),
       placed.matrix(positions, kvHeads * head, "F32", 0),
     ];
-    // Of each head two numbers, which are as good as any; nobody stands behind the last token.
+    const slopes = placed.numbers(dy, tokens, heads * head);
+    // Of each head lse and dy · y; nobody stands behind the last token.
     const stats = placed.matrix(2 + 2 * heads, tokens, "F32", 0);
     const rows = placed.heap.words();
+    const { y, lse = y } = referenceAttention(inputs, attributes);
+    for (let token = 0; token < tokens; token++) {
+      for (let of = 0; of < heads; of++) {
+        const begin = (token * heads + of) * head;
+        const rest = y.data
+          .subarray(begin, begin + head)
+          .reduce((sum, value, d) => sum + value * at(slopes, token, of * head + d), 0);
+        const place = (row: number) => (stats.at + (2 + 2 * of + row) * stats.pitch) / 4 + token;
+        placed.heap.floats[place(0)] = at(lse, token, of);
+        placed.heap.floats[place(1)] = rest;
+      }
+    }
     for (let token = 0; token < stats.pitch / 4; token++) {
       rows[stats.at / 4 + token] = token < tokens ? seen.first(token) : 0x7fffffff;
       rows[(stats.at + stats.pitch) / 4 + token] = token < tokens ? seen.last(token) : 0;
@@ -120,11 +151,15 @@ function gradient(of: CpuKernel<Members>) {
       dvalues: dvalues.at,
       dvaluesPitch: dvalues.pitch,
       pieceRows: PIECE_ROWS,
-      chunk: chunkRows(head, true),
+      chunk: chunkRows(head),
     };
     const isQueries = of === QUERIES;
     const pieces = isQueries ? Math.ceil(tokens / PIECE_ROWS) * heads : Math.ceil(positions / PIECE_ROWS) * kvHeads;
-    return { kernel: of, plain: of, values, pieces, results: isQueries ? [dq] : [dkeys, dvalues], tolerance: 1e-4 };
+    const expected = () => {
+      const found = referenceAttentionGradients(inputs, attributes, { y: slopes, lse: undefined });
+      return isQueries ? [laid(found.q, dq)] : [laid(found.keys, dkeys), laid(found.values, dvalues)];
+    };
+    return { kernel: of, expected, values, pieces, results: isQueries ? [dq] : [dkeys, dvalues], tolerance: 1e-4 };
   };
 }
 

@@ -1,10 +1,10 @@
 import { expect, test } from "bun:test";
 import { fieldsOf, type Members } from "../parameters.ts";
 import { chunkRows, STATS } from "../families/attention-gradient.ts";
-import { ATTENTION, fmaChunk } from "../families/attention.ts";
+import { ATTENTION, chunkKeys } from "../families/attention.ts";
 import { Caller } from "./caller.ts";
 import { type NativeName } from "./choose.ts";
-import { CODES, everyWay, mappedCode } from "./testing/codes.ts";
+import { CODES, codeOf, everyWay } from "./testing/codes.ts";
 import { attentionKeys, attentionQueries } from "./kernels/attention-gradient.ts";
 import { attention } from "./kernels/attention.ts";
 import { bitsOf } from "./routines/functions.ts";
@@ -117,7 +117,7 @@ function reference(shape: Shape, q: Float32Array, keys: Float32Array, values: Fl
 }
 
 /** All results, in a few digits. */
-function run(code: NativeName, shape: Shape, edge: Edge, isCompared: boolean): bigint {
+function run(code: NativeName | "wasm", shape: Shape, edge: Edge, isCompared: boolean): bigint {
   const { tokens, positions, heads, kvHeads, head, cap, window, parts } = shape;
   using heap = new GuardedHeap(2 ** 25);
   const { base, last } = sightOf(shape);
@@ -138,7 +138,7 @@ function run(code: NativeName, shape: Shape, edge: Edge, isCompared: boolean): b
   const [y, dq, dkeys, dvalues] = results as [typeof q, typeof q, typeof q, typeof q];
   const lse = matrix(tokens, Math.ceil(heads / 4) * 4, 9.3, 1);
   const record = 4 + Math.ceil(head / 8) * 8;
-  const chunks = Math.ceil(positions / fmaChunk(head));
+  const chunks = Math.ceil(positions / chunkKeys(head));
   const records = matrix(tokens * heads * chunks, record, NaN, 1);
   const sights = (value: (token: number) => number): number => {
     const at = heap.part(tokens * 4, edge);
@@ -175,7 +175,7 @@ function run(code: NativeName, shape: Shape, edge: Edge, isCompared: boolean): b
     lse: lse.at,
     lsePitch: lse.pitch,
   };
-  const on = new Caller(mappedCode(code), heap, scratch, heap.parts);
+  const on = new Caller(codeOf(code), heap, scratch, heap.parts);
   const pieceHeads = Math.min(heads / kvHeads, 96);
   const pieceTokens = Math.min(Math.floor(96 / pieceHeads), tokens);
   const headBlocks = Math.ceil(heads / kvHeads / pieceHeads);
@@ -212,7 +212,7 @@ function run(code: NativeName, shape: Shape, edge: Edge, isCompared: boolean): b
     dvalues: dvalues.at,
     dvaluesPitch: dvalues.pitch,
     pieceRows: 64,
-    chunk: chunkRows(head, true),
+    chunk: chunkRows(head),
   });
   for (let piece = 0; piece < Math.ceil(tokens / 64) * heads; piece++) attentionQueries(on, backward, piece);
   for (let piece = 0; piece < Math.ceil(positions / 64) * kvHeads; piece++) attentionKeys(on, backward, piece);
@@ -239,6 +239,10 @@ function run(code: NativeName, shape: Shape, edge: Edge, isCompared: boolean): b
   if (!(worst < 2e-5)) throw new Error(`${JSON.stringify(shape)}: ${worst}`);
   return all;
 }
+
+test("WebAssembly's of large heads are right, too", () => {
+  for (const shape of SHAPES.slice(-2)) run("wasm", shape, "end", true);
+});
 
 test("attention and its gradients are right, to the same bits by every code, and nothing is read beyond operands", () => {
   let sums = 0n;

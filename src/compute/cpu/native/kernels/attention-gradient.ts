@@ -1,6 +1,12 @@
-// The gradients of attention by tiles of scores (algorithm 4 of Dao et al., arXiv:2205.14135), as the module's attention-gradient.ts has
-// them: a piece owns some rows of one side, in the lanes, and the other side follows in chunks. What each token needs beside its rows, the
-// module's `attentionStats` has made.
+// The gradients of attention by tiles of scores (algorithm 4 of Dao et al., arXiv:2205.14135), so that no matrix of tokens × positions exists.
+// A piece owns some rows of one side, in the lanes, and the other side follows in chunks:
+//
+//   side       own rows of    the others'     results
+//   queries    q, dy          keys, values    dq = Σ slopes · keys
+//   keys       keys, values   q, dy           dkeys = Σ slopes · q, dvalues = Σ weights · dy
+//
+// with weights = softmax of the scores and slopes = ∂loss/∂(q · key). Scores are computed for both sides; what that costs buys sums whose
+// order does not depend on threads. What each token needs beside its rows, the module's `attentionStats` has made.
 import { STATS } from "../../families/attention-gradient.ts";
 import type { Caller } from "../caller.ts";
 import { wordsOf } from "../../parameters.ts";

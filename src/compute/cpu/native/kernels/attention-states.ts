@@ -1,5 +1,5 @@
 // What pieces of attention work with: a command's parameters, what tokens see, and the states of pairs.
-import { ATTENTION, fmaChunk, MOST_PAIRS } from "../../families/attention.ts";
+import { ATTENTION, chunkKeys, MOST_PAIRS } from "../../families/attention.ts";
 import { DTYPE_CODES } from "../../../device/dtype.ts";
 import type { Caller, ParameterWords } from "../caller.ts";
 import { STORED_BYTES } from "../machine.ts";
@@ -80,7 +80,7 @@ export class Attention {
     this.word = word;
     const head = word(AT.head);
     this.head = head;
-    this.chunk = fmaChunk(head);
+    this.chunk = chunkKeys(head);
     this.heads = word(AT.heads);
     this.tokens = word(AT.tokens);
     const dtype = word(AT.dtype);

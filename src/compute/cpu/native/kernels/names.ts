@@ -17,7 +17,14 @@ export const FMA_KERNELS: readonly string[] = [
 ];
 
 /** Those that WebAssembly has as routines, too, and its module has not. */
-export const WASM_KERNELS: readonly string[] = ["gemm", "groupedGemm", ...ROW_KERNELS.keys()];
+export const WASM_KERNELS: readonly string[] = [
+  "gemm",
+  "groupedGemm",
+  "attention",
+  "attentionQueries",
+  "attentionKeys",
+  ...ROW_KERNELS.keys(),
+];
 
 /** What such a kernel is called beside WebAssembly's one of this name. */
 export function fmaName(kernel: string): string {

@@ -1,16 +1,17 @@
-// Trials of machine code on shapes that nobody chose: beside the module's plain forms, with every operand at the edge of a page that
-// cannot be read, and byte by byte beside each other.
+// Trials of routines on shapes that nobody chose: beside f64 or the module's plain forms, with every operand at the edge of a page that
+// cannot be read, and those of machine code byte by byte beside each other.
 import { expect } from "bun:test";
 import fc from "fast-check";
 import { type CpuKernel, fieldsOf, type Members } from "../../parameters.ts";
-import { CODES, mappedCode } from "./codes.ts";
+import { CODES, codeOf } from "./codes.ts";
 import { nativeKernels, plainKernels } from "../kernels/index.ts";
 import { FMA_KERNELS } from "../kernels/names.ts";
 import { BLOCK, quantBytes, scaleBytes } from "../../../device/blocks.ts";
 import type { BlockDtype } from "../../../device/dtype.ts";
 import { STORED_BYTES, type Stored } from "../machine.ts";
 import { type Edge, GuardedHeap } from "./guarded.ts";
-import { encoded, noise } from "./numbers.ts";
+import { decoded, encoded, noise } from "./numbers.ts";
+import { type Matrix, matrixOf } from "../../../tensor/op.ts";
 
 const SCRATCH = 2 ** 20;
 
@@ -21,8 +22,10 @@ export type Kernel = (parameters: number, piece: number, scratch: number) => voi
 export interface Trial {
   readonly kernel: CpuKernel<Members>;
   readonly values: Values;
-  /** The module's kernel, and what of its words differs. */
-  readonly plain: CpuKernel<Members>;
+  /** The results in f64, as `laid` lays them; left out: those of the module's kernel, `plain`. */
+  readonly expected?: () => readonly Float64Array[];
+  readonly plain?: CpuKernel<Members>;
+  /** What of its words differs. */
   readonly plainValues?: Values;
   /** Computes by the module what is no kernel of it. */
   readonly compute?: (exports: Readonly<Record<string, unknown>>) => Kernel;
@@ -30,6 +33,21 @@ export interface Trial {
   readonly results: readonly { readonly at: number; readonly bytes: number }[];
   /** Of the largest result, or of 1. */
   readonly tolerance: number;
+}
+
+/** A matrix in the heap. */
+export interface Placed {
+  readonly at: number;
+  readonly pitch: number;
+  readonly bytes: number;
+}
+
+/** Numbers as a result has them: zeros pad each row. */
+export function laid({ shape: [, cols], data }: Matrix, { pitch, bytes }: Placed): Float64Array {
+  const width = pitch / 4;
+  return Float64Array.from({ length: bytes / 4 }, (_, at) =>
+    at % width < cols ? (data[Math.floor(at / width) * cols + (at % width)] ?? NaN) : 0,
+  );
 }
 
 /** Places operands at an edge, each of its own numbers. */
@@ -44,12 +62,7 @@ export class Operands {
   }
 
   /** Rows of whole 16 bytes; what pads them is no number unless it is said to be one. */
-  matrix(
-    rows: number,
-    cols: number,
-    format: Stored = "F32",
-    padding = NaN,
-  ): { readonly at: number; readonly pitch: number; readonly bytes: number } {
+  matrix(rows: number, cols: number, format: Stored = "F32", padding = NaN): Placed {
     const each = STORED_BYTES[format];
     const width = Math.ceil((cols * each) / 16) * (16 / each);
     const bytes = rows * width * each;
@@ -67,6 +80,13 @@ export class Operands {
     const at = this.heap.part(count * 4, this.edge);
     for (let index = 0; index < count; index++) this.heap.words()[at / 4 + index] = value(index);
     return at;
+  }
+
+  /** What a matrix has, in f64. */
+  numbers({ at, pitch, bytes }: Placed, rows: number, cols: number, format: Stored = "F32"): Matrix {
+    const all = decoded(format, this.heap.bytes.slice(at, at + bytes));
+    const width = pitch / STORED_BYTES[format];
+    return matrixOf(rows, cols, (row, col) => all[row * width + col] ?? NaN);
   }
 
   /** Two-bit codes in rows of whole words. */
@@ -133,25 +153,25 @@ export function fuzz<T>(shapes: fc.Arbitrary<T>, place: (operands: Operands, sha
   const property = fc.property(shapes, edges, (shape, edge) => {
     using heap = new GuardedHeap(2 ** 23);
     const trial = place(new Operands(heap, edge), shape);
-    const { kernel, plain, values, plainValues, tolerance, compute } = trial;
+    const { kernel, plain = kernel, values, plainValues, tolerance, compute, expected } = trial;
     const scratch = heap.part(SCRATCH, "begin");
     const parameters = heap.part(256, "begin");
     const { exports } = heap;
-    const plains = plainKernels(heap.memory, scratch, exports);
-    const module = compute?.(plains) ?? (plains[plain.name] as Kernel);
-    const wanted = run(heap, trial, { ...values, ...plainValues }, plain, parameters, scratch, module);
-    const found = CODES.map((code) => {
-      const native = nativeKernels(() => mappedCode(code), heap.memory, scratch, exports)[
-        FMA_KERNELS.indexOf(kernel.name)
-      ] as Kernel;
-      return run(heap, trial, values, kernel, parameters, scratch, native);
+    const moduleResults = (): Float32Array[] => {
+      const plains = plainKernels(heap.memory, scratch, exports);
+      const module = compute?.(plains) ?? (plains[plain.name] as Kernel);
+      return run(heap, trial, { ...values, ...plainValues }, plain, parameters, scratch, module);
+    };
+    const wanted: readonly ArrayLike<number>[] = expected?.() ?? moduleResults();
+    const [wasm = [], ...machine] = (["wasm", ...CODES] as const).map((code) => {
+      const kernels = nativeKernels(() => codeOf(code), heap.memory, scratch, exports);
+      return run(heap, trial, values, kernel, parameters, scratch, kernels[FMA_KERNELS.indexOf(kernel.name)] as Kernel);
     });
-    const most = wanted.reduce(
-      (most, values) => values.reduce((most, value) => Math.max(most, Math.abs(value)), most),
-      1,
-    );
-    for (const one of found) {
-      expect(one).toEqual(found[0] ?? []);
+    const most = wanted
+      .flatMap((values) => Array.from(values))
+      .reduce((most, value) => Math.max(most, Math.abs(value)), 1);
+    for (const one of machine) expect(one).toEqual(machine[0] ?? []);
+    for (const one of [wasm, machine[0] ?? wasm]) {
       one.forEach((values, at) =>
         values.forEach((value, index) => {
           if (!(Math.abs(value - (wanted[at]?.[index] ?? NaN)) <= tolerance * most))
