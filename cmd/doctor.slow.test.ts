@@ -130,3 +130,38 @@ test("a GPU that does not exist: the list of those that do; exit 1", async () =>
       .join(", ")}\n`,
   );
 });
+
+/** Where no Vulkan driver can be found. */
+const driverless = (args: readonly string[]) =>
+  doctor(args, { VK_DRIVER_FILES: "/nonexistent/driver.json", RANDLORA_CACHE: folder.at("no-cache") });
+
+test.if(process.platform === "linux")(
+  "a GPU that is asked for without a driver: what there is, the reason and the way out; exit 1",
+  async () => {
+    const people = await driverless(["--device", "software"]);
+    expect(people.status).toBe(1);
+    expect(people.stdout).toMatch(/Devices\n {2}cpu .*\n\n/);
+    expect(people.stdout).toMatch(/\/nonexistent\/driver\.json +no such file/);
+    expect(people.stdout).toContain("Folders");
+    expect(people.stderr).toMatch(/^error: --device software: no such GPU\nhint: VK_DRIVER_FILES names no usable/);
+    expect(people.stderr.trimEnd().split("\n")).toHaveLength(2);
+  },
+);
+
+test.if(process.platform === "linux")("without a driver and a choice: the CPU device, right, and no word", async () => {
+  const { status, stdout, stderr } = await driverless(["--json", "--threads", "1"]);
+  expect([status, stderr]).toEqual([0, ""]);
+  expect(JSON.parse(stdout)).toMatchObject({
+    versions: { randlora: version, bun: Bun.version },
+    gpus: [],
+    gpu: null,
+    cpu: { threads: 1, chosen: true, product: { correct: true }, vector_product: { correct: true } },
+    matmul: { correct: true },
+    error: null,
+    vulkan: {
+      overridden_by: "VK_DRIVER_FILES",
+      drivers: [{ path: "/nonexistent/driver.json", library: null, problem: "no such file" }],
+    },
+    cache_folders: { randlora: { path: folder.at("no-cache"), exists: false, writable: true } },
+  });
+});

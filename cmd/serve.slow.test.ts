@@ -65,3 +65,49 @@ test("an adapter that is a run is asked as it was trained, as the run itself is"
   expect([await ask("storyteller"), await ask("texts"), await ask("weights")]).toEqual([200, 400, 400]);
   expect(serving.stderr).toContain("texts: trained without the chat template");
 });
+
+test("the key comes from the environment; strangers are warned of, unless there is one", async () => {
+  // Quiet or not, the address is told: nothing else says which port 0 is.
+  await using locked = serve([STORIES, "--host", "0.0.0.0", "--quiet"], { RANDLORA_API_KEY: "secret" });
+  const client = await locked.client("secret");
+  expect((await client.models.list()).data).toHaveLength(1);
+  expect((await fetch(`${await locked.address}/v1/models`)).status).toBe(401);
+  expect(locked.stderr).not.toContain("warning");
+  await using open = serve([STORIES, "--host", "0.0.0.0", "--verbose"]);
+  await fetch(`${await open.address}/health`);
+  expect(await open.end("SIGINT")).toBe(130);
+  expect(open.stderr).toContain("warning: 0.0.0.0: whoever reaches this address may use the model");
+  expect(open.stderr).toMatch(/GET \/health 200/);
+});
+
+test("a signal lets the running answer end, a second one does not wait for it", async () => {
+  await using serving = serve([STORIES]);
+  const client = await serving.client();
+  const stream = await client.completions.create({
+    model: "storyteller",
+    prompt: "Once",
+    max_tokens: 40,
+    stream: true,
+  });
+  let [text, reason]: [string, string | null] = ["", null];
+  for await (const { choices } of stream) {
+    if (text === "") serving.child.kill("SIGINT");
+    text += choices[0]?.text ?? "";
+    reason = choices[0]?.finish_reason ?? reason;
+  }
+  expect(reason).toBe("length");
+  expect(await serving.child.exited).toBe(130);
+
+  await using hasty = serve([STORIES]);
+  const other = await hasty.client();
+  const long = await other.completions.create({ model: "storyteller", prompt: "Once", stream: true });
+  const read = async (): Promise<void> => {
+    for await (const _ of long) {
+      if (hasty.child.killed) continue;
+      hasty.child.kill("SIGTERM");
+      hasty.child.kill("SIGINT");
+    }
+  };
+  await read().catch(() => {});
+  expect(await hasty.child.exited).toBeOneOf([130, 143]);
+});
