@@ -36,7 +36,7 @@ export class AdapterEndpoints {
   /** `/v1/unload_lora_adapter`. @throws ApiError 403, 404 */
   async unload(call: Call): Promise<Response> {
     const { lora_name: name } = await this.#read(call, Unload);
-    this.#parts.engine.forget(this.#parts.models.unload(name));
+    this.#parts.engine.placed.forget(this.#parts.models.unload(name));
     return new Response(`Success: LoRA adapter '${name}' removed successfully.`);
   }
 

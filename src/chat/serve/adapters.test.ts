@@ -80,7 +80,7 @@ test("quantized weights are shared by adapters as others are; one that replaces 
 
 test("nobody waits for another adapter's requests", async () => {
   await using serving = serveStories(made.model, { adapters: made.adapters });
-  await serving.engine.rehearse(await serving.engine.place(serving.models));
+  await serving.engine.rehearse(await serving.engine.placed.placeFirst(serving.models));
   const pieces: string[] = [];
   const names = [...made.adapters.keys()];
   const read = async (name: string): Promise<void> => {

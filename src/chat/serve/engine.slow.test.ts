@@ -48,9 +48,33 @@ test("where it cannot be opened anew, the server knows that it is over", async (
   model.gpu.device.destroy();
   const ask = () => failure(serving.client.completions.create({ model: "storyteller", prompt: "Once" }));
   expect(await ask()).toMatchObject({ status: 503 });
-  expect(await failure(serving.engine.failure)).toMatchObject({
+  expect(await failure(serving.engine.device.failure)).toMatchObject({
     message: expect.stringContaining("no .safetensors weights"),
   });
   expect(await ask()).toMatchObject({ status: 503, message: expect.stringContaining("must be started again") });
   expect((await fetch(`${serving.address}/health`)).status).toBe(503);
+});
+
+test("a device that each request loses is not opened without end: the third loss without an answer between is the last", async () => {
+  await using model = await loadStoriesModel(FIRST_GPU);
+  await using serving = serveStories(model);
+  const ask = () => serving.client.completions.create({ model: "storyteller", prompt: "Once", max_tokens: 4 });
+  const lose = async () => {
+    if (!(model.gpu instanceof Gpu)) throw new Error("not a GPU");
+    model.gpu.device.destroy();
+    expect(await failure(ask())).toMatchObject({ status: 503 });
+  };
+  const isUp = async () => (await fetch(`${serving.address}/health`)).ok;
+  for (const isAnswered of [false, true, false, false]) {
+    await lose();
+    await until(isUp);
+    if (isAnswered) await ask();
+  }
+  await lose();
+  expect(await failure(serving.engine.device.failure)).toMatchObject({
+    code: "gpu",
+    message: expect.stringContaining("failed 3 times without an answered request between: the GPU was lost"),
+  });
+  expect(serving.failures).toHaveLength(4);
+  expect(await failure(ask())).toMatchObject({ message: expect.stringContaining("must be started again") });
 });

@@ -4,7 +4,7 @@ import { loadStoriesModel, serveStories } from "./testing/server.ts";
 test("a rehearsal leaves nothing behind, and changes nothing", async () => {
   await using model = await loadStoriesModel();
   await using rehearsed = serveStories(model);
-  await rehearsed.engine.rehearse(await rehearsed.engine.place(rehearsed.models));
+  await rehearsed.engine.rehearse(await rehearsed.engine.placed.placeFirst(rehearsed.models));
   expect(rehearsed.engine.load).toBe(0);
   await using plain = serveStories(model);
   const say = async ({ client }: typeof plain) => {

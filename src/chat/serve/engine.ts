@@ -1,4 +1,5 @@
 import { RandloraError } from "../../files/errors.ts";
+import { itemAt } from "../../files/item-at.ts";
 import type { LanguageModel } from "../language-model.ts";
 import { DEFAULT_SAMPLING } from "../generation/sampling.ts";
 import { endOf, Outbox } from "../generation/outbox.ts";
@@ -8,6 +9,7 @@ import type { Sequence } from "../generation/sequence.ts";
 import { DecodeLoop, type Progress } from "../generation/decode-loop.ts";
 import type { GeneratorName } from "../../compute/random/names.ts";
 import { ApiError } from "./api-error.ts";
+import { DeviceWatch } from "./device-watch.ts";
 import type { Job, JobPiece, ServedModel } from "./job.ts";
 import { PlacedAdapters, type Rows } from "./placed-adapters.ts";
 import { type WaitingRequest, WaitingRequests } from "./waiting-requests.ts";
@@ -45,29 +47,27 @@ interface Waiting<S extends Sequence = Sequence> extends WaitingRequest {
  * adapter has to be merged, or to be taken out again, no more start, and the weights are changed when the running ones have ended.
  */
 export class Engine implements AsyncDisposable {
-  /** Rejects when the device failed and cannot be opened anew. */
-  get failure(): Promise<never> {
-    return this.#over.promise;
-  }
-  readonly #over = Promise.withResolvers<never>();
+  readonly device: DeviceWatch;
   readonly #model: LanguageModel;
   readonly #options: EngineOptions;
   readonly #waiting: WaitingRequests<Waiting>;
-  readonly #placed: PlacedAdapters;
+  /** The adapters in the device's memory. */
+  readonly placed: PlacedAdapters;
   #loop: DecodeLoop;
   #closed: ApiError | undefined;
-  /** What requests are told while the device is opened anew. */
-  #lost: ApiError | undefined;
-  #reopening: Promise<void> | undefined;
 
   constructor(model: LanguageModel, options: EngineOptions) {
     this.#model = model;
     this.#options = options;
     this.#waiting = new WaitingRequests(options.queueLength, options.parallel);
     const { generator, adapters: most } = options;
-    this.#placed = new PlacedAdapters(model, { generator, most, isUsed: (one) => this.#loop.adapters.has(one) });
+    this.placed = new PlacedAdapters(model, { generator, most, isUsed: (one) => this.#loop.adapters.has(one) });
     this.#loop = this.#makeLoop();
-    this.failure.catch(() => {}); // nobody need be listening
+    this.device = new DeviceWatch(model, {
+      onLoss: options.onLoss,
+      end: (reason) => this.#end(reason),
+      begin: () => void (this.#loop = this.#makeLoop()),
+    });
   }
 
   #makeLoop(): DecodeLoop {
@@ -75,14 +75,9 @@ export class Engine implements AsyncDisposable {
     return new DecodeLoop(this.#model.decoder, { rows, positions, feed: () => this.#feed() });
   }
 
-  /** Places the adapters of the first models, as far as there is room. @returns their rows, the base's first @throws RandloraError `gpu` */
-  async place(models: readonly ServedModel[]): Promise<readonly (Rows | undefined)[]> {
-    return await this.#placed.placeFirst(models);
-  }
-
   /**
    * Writes a few tokens, so that what the first requests would wait for is done.
-   * @param rows what `place` gave
+   * @param rows what `placed.placeFirst` gave
    * @throws RandloraError `gpu`, `memory`
    */
   async rehearse([base, ...placed]: readonly (Rows | undefined)[]): Promise<void> {
@@ -97,11 +92,6 @@ export class Engine implements AsyncDisposable {
     this.#loop.weightsChanged();
   }
 
-  /** Says that nobody will ask for a model again. */
-  forget(model: ServedModel): void {
-    this.#placed.forget(model);
-  }
-
   /** Requests that wait or are worked on. */
   get load(): number {
     return this.#waiting.size + this.#loop.size;
@@ -114,8 +104,8 @@ export class Engine implements AsyncDisposable {
 
   /** @throws ApiError 503 when the server is stopping, or the device is opened anew */
   check(): void {
-    this.#checkGpu();
-    const refusal = this.#closed ?? this.#lost;
+    this.device.check();
+    const refusal = this.#closed ?? this.device.refusal;
     if (refusal !== undefined) throw refusal;
   }
 
@@ -125,16 +115,10 @@ export class Engine implements AsyncDisposable {
    * @throws ApiError, and none of them waits: 429 when too many do, 400 when they never have room, 503 as `check`
    */
   submit(jobs: readonly Job[]): readonly AsyncGenerator<JobPiece, Reply>[] {
-    const all = jobs.map((job) => {
-      const { ids, options, client } = job;
-      const make = (rows: Rows) => replySequence(this.#model, ids, { ...options, ...rows, owner: client.network });
-      return { job, waiting: this.#waitingOf(job, make) };
-    });
-    this.#add(all.map(({ waiting }) => waiting));
-    return all.map(({ job: { ids, options }, waiting }) =>
-      this.#written(waiting, (sequence) =>
-        writeReply(this.#model, ids, options, this.#loop.follow(sequence), sequence.began),
-      ),
+    const make = ({ ids, options, client }: Job, rows: Rows) =>
+      replySequence(this.#model, ids, { ...options, ...rows, owner: client.network });
+    return this.#add(jobs, make, (sequence, { ids, options }) =>
+      writeReply(this.#model, ids, options, this.#loop.follow(sequence), sequence.began),
     );
   }
 
@@ -146,25 +130,32 @@ export class Engine implements AsyncDisposable {
   async embed(job: Job<Omit<EmbeddingOptions, "owner">>): Promise<Float64Array> {
     const { ids, options, client } = job;
     const { decoder } = this.#model;
-    const make = (rows: Rows) => new EmbeddingSequence(decoder, ids, { ...options, ...rows, owner: client.network });
-    const waiting = this.#waitingOf(job, make);
-    this.#add([waiting]);
-    return normalized(await endOf(this.#written(waiting, (sequence) => this.#loop.follow(sequence))));
+    const make = (_: unknown, rows: Rows) =>
+      new EmbeddingSequence(decoder, ids, { ...options, ...rows, owner: client.network });
+    const written = this.#add([job], make, (sequence) => this.#loop.follow(sequence));
+    return normalized(await endOf(itemAt(written, 0)));
   }
 
-  #waitingOf<S extends Sequence>({ client, model, options }: Job<object>, make: (rows: Rows) => S): Waiting<S> {
-    const { signal } = options;
-    const leave = (): void => {
-      this.#waiting.leave(waiting, signal.reason);
-      this.#loop.drop();
-    };
-    const out = new Outbox<number, S>();
-    const waiting: Waiting<S> = { ...client, model: model.weights, served: model, make, out, signal, leave };
-    return waiting;
-  }
-
-  /** Puts all of them into the queue, or none. From here on each leaves when its signal is aborted, whether or not anybody takes what comes of it. */
-  #add(all: readonly Waiting[]): void {
+  /**
+   * Puts all jobs into the queue, or none. From here on each leaves when its signal is aborted, whether or not anybody takes what comes of it.
+   * @param use makes of a sequence that was begun what is handed out
+   */
+  #add<J extends Job<object>, S extends Sequence, R>(
+    jobs: readonly J[],
+    make: (job: J, rows: Rows) => S,
+    use: (sequence: S, job: J) => AsyncGenerator<JobPiece, R>,
+  ): readonly AsyncGenerator<JobPiece, R>[] {
+    const all = jobs.map((job): Waiting<S> => {
+      const { client, model, options } = job;
+      const { signal } = options;
+      const leave = (): void => {
+        this.#waiting.leave(waiting, signal.reason);
+        this.#loop.drop();
+      };
+      const own = { served: model, make: (rows: Rows) => make(job, rows), out: new Outbox<number, S>(), signal, leave };
+      const waiting: Waiting<S> = { ...client, model: model.weights, ...own };
+      return waiting;
+    });
     this.check();
     this.#waiting.add(all, Math.max(0, this.#options.parallel - this.#loop.size));
     for (const { signal, leave } of all) {
@@ -173,6 +164,7 @@ export class Engine implements AsyncDisposable {
     }
     // One that may begin must not wait for those that run, of whom nobody takes what was made.
     this.#loop.drop();
+    return jobs.map((job, at) => this.#written(itemAt(all, at), (sequence) => use(sequence, job)));
   }
 
   /** @param use makes of a sequence that was begun what is handed out */
@@ -185,11 +177,12 @@ export class Engine implements AsyncDisposable {
       yield 0;
       const start = performance.now();
       const result = yield* use(sequence);
+      if (!signal.aborted) this.device.answered();
       this.#waiting.ended((performance.now() - start) / 1000 / this.#options.parallel);
       return result;
     } catch (thrown) {
-      this.#checkGpu();
-      throw thrown instanceof RandloraError ? (this.#lost ?? thrown) : thrown;
+      this.device.check();
+      throw thrown instanceof RandloraError ? (this.device.refusal ?? thrown) : thrown;
     } finally {
       signal.removeEventListener("abort", leave);
       this.#loop.drop();
@@ -205,22 +198,32 @@ export class Engine implements AsyncDisposable {
     clearTimeout(timer);
   }
 
+  /** Ends all that uses the device. */
+  async #end(reason: ApiError): Promise<void> {
+    this.#waiting.turnAway(reason);
+    this.#loop.abort(reason);
+    do await this.#loop.advance();
+    while (this.#loop.size > 0);
+    await this.placed.clear();
+    this.#loop[Symbol.dispose]();
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close(0);
-    await this.#reopening;
+    await this.device.settled();
     this.#loop[Symbol.dispose]();
-    await this.#placed.clear();
+    await this.placed.clear();
   }
 
   async #advance(): Promise<void> {
-    this.#waiting.tellPlaces(this.#placed.resident);
+    this.#waiting.tellPlaces(this.placed.resident);
     await this.#loop.advance();
-    this.#checkGpu();
+    this.device.check();
   }
 
   /** Needs nothing that those that run have: with the weights in place, and an adapter that has room. */
   #mayBegin({ served }: Waiting): boolean {
-    return served.weights === this.#placed.resident && this.#placed.mayPlace(served);
+    return served.weights === this.placed.resident && this.placed.mayPlace(served);
   }
 
   /** The next request in the order of the queue, unless those that run have to end before. */
@@ -230,10 +233,10 @@ export class Engine implements AsyncDisposable {
       if (waiting === undefined) return undefined;
       const { served, make, out } = waiting;
       const isAlone = this.#loop.size === 0;
-      if (!isAlone && (this.#placed.isPlacing || !this.#mayBegin(waiting))) return undefined;
+      if (!isAlone && (this.placed.isPlacing || !this.#mayBegin(waiting))) return undefined;
       try {
-        await this.#placed.makeResident(served, () => this.#loop.weightsChanged());
-        const rows = this.#placed.rowsOf(served);
+        await this.placed.makeResident(served, () => this.#loop.weightsChanged());
+        const rows = this.placed.rowsOf(served);
         const placing = rows === undefined ? this.#place(waiting) : undefined;
         // Those that run go on meanwhile.
         if (placing !== undefined && !isAlone) return undefined;
@@ -246,7 +249,7 @@ export class Engine implements AsyncDisposable {
         return sequence;
       } catch (thrown) {
         this.#waiting.leave(waiting, thrown);
-        this.#checkGpu();
+        this.device.check();
       }
     }
   }
@@ -254,41 +257,11 @@ export class Engine implements AsyncDisposable {
   /** Places the adapter of the next request, which is told where that fails. */
   async #place(waiting: Waiting): Promise<void> {
     try {
-      await this.#placed.place(waiting.served);
+      await this.placed.place(waiting.served);
     } catch (thrown) {
       this.#waiting.leave(waiting, thrown);
     }
     // A turn may wait for those that run, of whom nobody takes what was made.
     this.#loop.drop();
-  }
-
-  /** Has a device opened anew that was lost, or had no room where nobody knows whose it was. */
-  #checkGpu(): void {
-    if (this.#lost !== undefined) return;
-    try {
-      this.#model.gpu.check();
-    } catch (error) {
-      const details = { code: "device_lost", headers: { "retry-after": "5" }, cause: error };
-      this.#lost = new ApiError(503, "the device failed and is opened anew: try again later", details);
-      this.#reopening = this.#reopen(this.#lost);
-    }
-  }
-
-  async #reopen(lost: ApiError): Promise<void> {
-    this.#options.onLoss?.(lost.cause);
-    this.#waiting.turnAway(lost);
-    this.#loop.abort(lost);
-    try {
-      do await this.#loop.advance();
-      while (this.#loop.size > 0);
-      await this.#placed.clear();
-      this.#loop[Symbol.dispose]();
-      await this.#model.reopen();
-      this.#loop = this.#makeLoop();
-      this.#lost = undefined;
-    } catch (thrown) {
-      this.#closed ??= new ApiError(503, "the device failed: the server must be started again", { cause: thrown });
-      this.#over.reject(thrown);
-    }
   }
 }

@@ -15,7 +15,7 @@ test("what is planned has room for the adapters that are loaded at the start, an
   const without = await plannedBytes(model.decoder, { rows, positions });
   const { memory } = model.gpu;
   const before = memory.liveBytes;
-  const placed = await serving.engine.place(serving.models);
+  const placed = await serving.engine.placed.placeFirst(serving.models);
   const adapters = placed.map((one) => one?.adapter);
   expect(adapters).toHaveLength(1 + made.adapters.size);
   const planned = await plannedBytes(model.decoder, { rows, positions, adapters });

@@ -91,7 +91,7 @@ export async function serve(named: string | undefined, options: ServeFlags, cont
   }
   const onLoss = (error: unknown): void => context.log.warn(`the device is opened anew: ${describe(error, context)}`);
   await using engine = new Engine(model, { generator, queueLength, parallel, positions, adapters: most, onLoss });
-  const placed = await engine.place(models.all);
+  const placed = await engine.placed.placeFirst(models.all);
   const ofRows = placed.map((rows) => rows?.adapter);
   const planned = await plannedBytes(model.decoder, { rows: parallel, positions, adapters: ofRows });
   const loaded = placed.length > 0 ? ", with the adapters that are loaded now" : "";
@@ -127,7 +127,7 @@ export async function serve(named: string | undefined, options: ServeFlags, cont
   context.log.announce(`listening on ${server.address}`);
   const json: ServeJson = { address: server.address, models: ids, planned_bytes: planned };
   context.result(json);
-  await Promise.race([aborted(context.signal), engine.failure]);
+  await Promise.race([aborted(context.signal), engine.device.failure]);
   const running = engine.slots.filter((slot) => slot !== undefined).length;
   const answers = running === 1 ? "an answer has" : `${running} answers have`;
   const seconds = GRACE_MS / 1000;
