@@ -1,7 +1,9 @@
 import { readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { openAdapter } from "../adapters/formats/open.ts";
-import { Contradiction, RandloraError } from "../files/errors.ts";
+import { onePerAdapter } from "../adapters/merge/combine/wish.ts";
+import { Contradiction } from "../files/errors.ts";
+import { itemAt } from "../files/item-at.ts";
 import { isJsonObject } from "../files/json.ts";
 import type { JsonObject } from "../files/lossless-json.ts";
 import { readOptionalJsonObject } from "../files/read-text.ts";
@@ -49,16 +51,13 @@ export async function chooseModel(request: ModelRequest, find: Finders): Promise
     const option = scales.length > 0 ? "scale" : "generator";
     throw new Contradiction([option], `--${option} without an adapter`, "give --adapter as well");
   }
-  if (scales.length > 1 && scales.length !== names.length) {
-    const counts = `${scales.length} times for ${names.length} adapters`;
-    throw new RandloraError("usage", `--scale is given ${counts}`, "give it once, or once for each adapter");
-  }
+  const factors = onePerAdapter("scale", scales, names, 1);
   const adapters: AdapterChoice[] = [];
   for (const [index, name] of names.entries()) {
     const path = await find.adapter(name);
     // What is no adapter is found out now, not when a large model has been read.
     await (await openAdapter(path)).close();
-    adapters.push({ path, scale: scales[index] ?? scales[0] ?? 1 });
+    adapters.push({ path, scale: itemAt(factors, index) });
   }
   return { location, adapters };
 }

@@ -1,14 +1,13 @@
 import { RandloraError } from "../../files/errors.ts";
 import { itemAt } from "../../files/item-at.ts";
 import { endOf } from "../generation/outbox.ts";
-import type { Reply } from "../generation/reply.ts";
 import { laterSeed } from "../../compute/random/seed.ts";
 import type { LogitFilter } from "../generation/logit-filter.ts";
 import type { AnswerParserOptions } from "../tools/answer-format.ts";
 import { AnswerText, type Echo } from "./answer-text.ts";
 import { ApiError } from "./api-error.ts";
 import { ChoiceParts, type ShownPart } from "./choice-parts.ts";
-import type { Client, JobPiece, ServedModel } from "./job.ts";
+import type { Client, ServedModel } from "./job.ts";
 import type { Engine } from "./engine.ts";
 import { EventStream } from "./event-stream.ts";
 import type { AnswerSettings } from "./fields.ts";
@@ -153,7 +152,7 @@ interface Written {
 
 /**
  * Has all completions generated.
- * @returns what comes of each
+ * @returns the parts of each as they are shown; ends with the signal's reason when that is aborted
  * @throws ApiError as `Engine.submit`; then whoever calls aborts those that have been submitted
  */
 function submitAll(
@@ -179,49 +178,30 @@ function submitAll(
     return { client, model, ids: prompt.ids, options };
   });
   const written = engine.submit(jobs);
-  return texts.map(({ prompt, number }, at) => {
+  return texts.map(async function* ({ prompt, number }, at): AsyncGenerator<Told, Written> {
     const text = new AnswerText(prompt.echo, topLogprobs !== undefined);
     const parts = new ChoiceParts(prompt.parser, topLogprobs !== undefined);
-    // A prompt counts once, as in the answer's usage, and only if it begins.
-    const onBegin = (): void => onTokens(number === 0 ? prompt.ids.length : 0);
-    const onEnd = (reply: Reply): void => {
-      const counted = number === 0 ? reply : { ...reply, promptTokens: 0, cachedTokens: 0 };
-      onUsage(usageOf([{ ...counted, reasoningTokens: 0 }], 1), timingsOf([reply]));
-    };
-    return shown(itemAt(written, at), { text, parts, onBegin, onEnd, onTokens, signal: left.signal });
-  });
-}
-
-/** What goes with a text as it comes. */
-interface Showing extends Pick<Assignment, "onTokens" | "signal"> {
-  readonly text: AnswerText;
-  readonly parts: ChoiceParts;
-  readonly onBegin: () => void;
-  readonly onEnd: (reply: Reply) => void;
-}
-
-/** The parts of a text as they are shown. @throws the signal's reason when it is aborted */
-async function* shown(
-  written: AsyncGenerator<JobPiece, Reply>,
-  { text, parts, onBegin, onEnd, onTokens, signal }: Showing,
-): AsyncGenerator<Told, Written> {
-  for (;;) {
-    const { done, value } = await written.next();
-    if (done === true) {
-      const { finishReason } = value;
-      onEnd(value);
-      if (finishReason === "cancelled") throw signal.reason;
-      yield* parts.push(text.rest(value));
-      yield* parts.end();
-      const reasoningTokens = parts.reasoningTokens(value.offsets);
-      return { reply: { ...value, reasoningTokens }, choice: parts.choice(finishReason) };
+    const pieces = itemAt(written, at);
+    for (;;) {
+      const { done, value } = await pieces.next();
+      if (done === true) {
+        const { finishReason } = value;
+        // A prompt counts once, as in the answer's usage, and only if it begins.
+        const counted = number === 0 ? value : { ...value, promptTokens: 0, cachedTokens: 0 };
+        onUsage(usageOf([{ ...counted, reasoningTokens: 0 }], 1), timingsOf([value]));
+        if (finishReason === "cancelled") throw left.signal.reason;
+        yield* parts.push(text.rest(value));
+        yield* parts.end();
+        const reasoningTokens = parts.reasoningTokens(value.offsets);
+        return { reply: { ...value, reasoningTokens }, choice: parts.choice(finishReason) };
+      }
+      if (value === 0) onTokens(number === 0 ? prompt.ids.length : 0);
+      else if (typeof value === "number") yield value;
+      if (typeof value === "number") continue;
+      if (value.isToken === true) onTokens(1);
+      for (const piece of text.pieces(value)) yield* parts.push(piece);
     }
-    if (value === 0) onBegin();
-    else if (typeof value === "number") yield value;
-    if (typeof value === "number") continue;
-    if (value.isToken === true) onTokens(1);
-    for (const piece of text.pieces(value)) yield* parts.push(piece);
-  }
+  });
 }
 
 /** Aborts with a signal, whose promise this is not. @returns what ends that */

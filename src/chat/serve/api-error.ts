@@ -44,6 +44,15 @@ function typeOf(status: number): string {
   return status >= 500 ? "server_error" : "invalid_request_error";
 }
 
+/** Reads something of which the client calls the fields otherwise. @throws ApiError as `read`, with the client's names */
+export function renaming<T>(nameOf: (field: string) => string, read: () => T): T {
+  try {
+    return read();
+  } catch (error) {
+    throw renamed(error, nameOf);
+  }
+}
+
 /** The same error of a field that the client calls otherwise. */
 export function renamed(error: unknown, nameOf: (field: string) => string): unknown {
   if (!(error instanceof ApiError)) return error;

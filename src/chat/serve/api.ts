@@ -3,7 +3,7 @@ import { version } from "../../../package.json";
 import { inTurn, logitBias, type LogitFilter } from "../generation/logit-filter.ts";
 import { Constraint } from "../grammar/constraint.ts";
 import { bytesOf, type TokenTree } from "../grammar/token-tree.ts";
-import { AdapterEndpoints } from "./adapter-endpoints.ts";
+import { adapterEndpoints } from "./adapter-endpoints.ts";
 import type { ApiParts, Call } from "./api-parts.ts";
 import { answer, type Assignment } from "./answer.ts";
 import { ApiError } from "./api-error.ts";
@@ -11,7 +11,7 @@ import { Bodies } from "./body.ts";
 import { networkOf, type ServedModel } from "./job.ts";
 import { type EndpointName, routesOf } from "./endpoints.ts";
 import { embed, type EmbeddingShape, ollamaEmbedding, ollamaEmbeddings, openaiEmbeddings } from "./embeddings.ts";
-import { OllamaModels, readShown } from "./ollama-models.ts";
+import { ollamaModels, readShown } from "./ollama-models.ts";
 import { propsResponse, slotsResponse } from "./props-and-slots.ts";
 import type { TokenKind } from "./reader-messages.ts";
 import { RequestReader } from "./request-reader.ts";
@@ -47,28 +47,27 @@ export class Api implements Disposable {
   readonly #bodies = new Bodies();
   readonly #unread = new UnreadAnswers();
   readonly #reader: RequestReader;
-  readonly #adapters: AdapterEndpoints;
   /** The vocabulary as a tree: asked for when a request first has a grammar. */
   #tree: Promise<TokenTree> | undefined;
   readonly #routes: ReadonlyMap<string, Readonly<Record<string, Endpoint>>>;
 
   constructor(parts: ApiParts) {
     this.#parts = parts;
-    this.#adapters = new AdapterEndpoints(parts, this.#bodies);
     this.#texts = new TokenTexts(parts.model.tokenizer);
     this.#reader = new RequestReader(parts.model, parts, parts.limits);
-    const ollama = new OllamaModels(parts);
+    const ollama = ollamaModels(parts);
+    const { load, unload } = adapterEndpoints(parts, this.#bodies);
     const routes: Readonly<Record<Routed, Endpoint>> = {
       "POST /v1/chat/completions": this.#answer("chat", chatShape),
       "POST /v1/responses": this.#answer("responses", responseShape),
       "POST /v1/completions": this.#answer("completion", completionShape),
       "POST /v1/embeddings": this.#embed("embeddings", openaiEmbeddings),
-      "POST /v1/tokenize": this.#tell("tokenize"),
-      "POST /v1/detokenize": this.#tell("detokenize"),
-      "POST /v1/apply-template": this.#tell("template"),
+      "POST /v1/tokenize": this.#tokens("tokenize"),
+      "POST /v1/detokenize": this.#tokens("detokenize"),
+      "POST /v1/apply-template": this.#tokens("template"),
       "GET /v1/models": async () => Response.json(await parts.models.list()),
-      "POST /v1/load_lora_adapter": (call) => this.#adapters.load(call),
-      "POST /v1/unload_lora_adapter": (call) => this.#adapters.unload(call),
+      "POST /v1/load_lora_adapter": load,
+      "POST /v1/unload_lora_adapter": unload,
       "GET /v1/slots": ({ request }) => slotsResponse(parts, request),
       "GET /v1/metrics": () => this.#measured(),
       "GET /v1/props": () => propsResponse(parts),
@@ -76,9 +75,12 @@ export class Api implements Disposable {
       "POST /api/generate": this.#answer("ollamaGenerate", ollamaTextShape),
       "POST /api/embed": this.#embed("ollamaEmbed", ollamaEmbeddings),
       "POST /api/embeddings": this.#embed("ollamaEmbedding", ollamaEmbedding),
-      "GET /api/tags": () => ollama.tags(),
-      "GET /api/ps": () => ollama.running(),
-      "POST /api/show": this.#show(ollama),
+      "GET /api/tags": ollama.tags,
+      "GET /api/ps": ollama.running,
+      "POST /api/show": this.#tell(
+        async (body) => readShown(body),
+        (name) => ollama.show(name),
+      ),
       "GET /api/version": () => Response.json({ version }),
     };
     this.#routes = routesOf(routes);
@@ -117,7 +119,7 @@ export class Api implements Disposable {
     const bias = biases.size === 0 ? [] : [logitBias(biases)];
     if (grammar === undefined) return bias.length === 0 ? undefined : () => inTurn(bias);
     const { tokenizer, stopTokens } = this.#parts.model;
-    this.#tree ??= this.#reader.vocabulary();
+    this.#tree ??= this.#reader.ask({ kind: "vocabulary" }, "ends");
     const tree = await this.#tree.catch((error: unknown) => {
       this.#tree = undefined;
       throw error;
@@ -131,11 +133,12 @@ export class Api implements Disposable {
     const { models, engine } = this.#parts;
     const read: Read<{ understood: Understood; model: ServedModel }> = async (body, network, signal) => {
       const { raw } = models;
-      const understood = await this.#reader.read({ kind, body, raw }, network, signal);
+      const understood = await this.#reader.ask({ kind, body, raw }, "settings", network, signal);
       const model = await models.choose(understood.settings.model);
       if (!model.raw || raw.ids?.includes(model.id) !== false) return { understood, model };
       // It was found just now, and only now says how it was trained.
-      return { understood: await this.#reader.read({ kind, body, raw: models.raw }, network, signal), model };
+      const question = { kind, body, raw: models.raw };
+      return { understood: await this.#reader.ask(question, "settings", network, signal), model };
     };
     return async (call) =>
       await this.#respond(call, read, async ({ understood, model }, { counts, ...received }) => {
@@ -153,7 +156,8 @@ export class Api implements Disposable {
   #embed(kind: EmbeddingKind, shape: EmbeddingShape): Endpoint {
     const { models, engine, pooling } = this.#parts;
     const { hiddenSize: size } = this.#parts.model.decoder.config;
-    const read: Read<EmbeddingTexts> = (body, network, signal) => this.#reader.texts(kind, body, network, signal);
+    const read: Read<EmbeddingTexts> = (body, network, signal) =>
+      this.#reader.ask({ kind, body }, "encoding", network, signal);
     return async (call) =>
       await this.#respond(call, read, async (request, received) => {
         const model = await models.choose(request.model);
@@ -162,23 +166,21 @@ export class Api implements Disposable {
       });
   }
 
-  #tell(kind: TokenKind): Endpoint {
-    const read: Read<string> = (body, network, signal) => this.#reader.json(kind, body, network, signal);
+  /** What is answered where it is read. */
+  #tokens(kind: TokenKind): Endpoint {
     const headers = { "content-type": "application/json" };
-    return async (call) =>
-      await this.#respond(call, read, async (json, { onWritten }) => {
-        onWritten();
-        return new Response(json, { headers });
-      });
+    return this.#tell(
+      (body, network, signal) => this.#reader.ask({ kind, body }, "json", network, signal),
+      ({ json }) => new Response(json, { headers }),
+    );
   }
 
-  #show(ollama: OllamaModels): Endpoint {
-    const read: Read<string | undefined> = async (body) => readShown(body);
+  #tell<U>(read: Read<U>, respond: (asked: U) => Response | Promise<Response>): Endpoint {
     return async (call) =>
-      await this.#respond(call, read, async (name, { onWritten }) => {
-        const shown = await ollama.show(name);
+      await this.#respond(call, read, async (asked, { onWritten }) => {
+        const told = await respond(asked);
         onWritten();
-        return shown;
+        return told;
       });
   }
 

@@ -1,7 +1,7 @@
 import * as v from "valibot";
 import type { ChatMessage } from "../../data/text/chat-template.ts";
 import { joinTextParts } from "../../data/text/text-parts.ts";
-import { badField, renamed } from "./api-error.ts";
+import { badField } from "./api-error.ts";
 import {
   COMMON_FIELDS,
   type GenerationRequest,
@@ -73,19 +73,6 @@ const RESERVED: ReadonlySet<string> = new Set([
   "raise_exception",
   "strftime_now",
 ]);
-
-/**
- * What another API is asked for, put as a chat's fields.
- * @param nameOf what the client calls a field of a chat
- * @throws ApiError 400 as {@link readChatRequest}
- */
-export function readAsChat(chat: object, defaults: RequestDefaults, nameOf: (field: string) => string): ChatRequest {
-  try {
-    return readChatRequest(chat, defaults);
-  } catch (error) {
-    throw renamed(error, nameOf);
-  }
-}
 
 /** @throws ApiError 400 naming the field that is malformed, or asks for what cannot be done */
 export function readChatRequest(body: unknown, defaults: RequestDefaults): ChatRequest {

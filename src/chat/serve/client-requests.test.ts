@@ -3,6 +3,7 @@ import { readFileSync } from "node:fs";
 import * as v from "valibot";
 import { readChatRequest } from "./chat-request.ts";
 import { readCompletionRequest } from "./completion-request.ts";
+import type { GenerationRequest } from "./fields.ts";
 import { readEmbeddingRequest } from "./embedding-request.ts";
 import { readShown } from "./ollama-models.ts";
 import {
@@ -26,13 +27,14 @@ const Fixture = v.object({
   means: v.optional(v.looseObject({})),
 });
 
+const flat = ({ settings, ...request }: GenerationRequest): object => ({ ...settings, ...request });
 const READERS = new Map<string, (body: object) => object>([
-  ["/v1/chat/completions", (body) => readChatRequest(body, DEFAULTS)],
-  ["/v1/completions", (body) => readCompletionRequest(body, DEFAULTS)],
-  ["/v1/responses", (body) => readResponseRequest(body, DEFAULTS)],
+  ["/v1/chat/completions", (body) => flat(readChatRequest(body, DEFAULTS))],
+  ["/v1/completions", (body) => flat(readCompletionRequest(body, DEFAULTS))],
+  ["/v1/responses", (body) => flat(readResponseRequest(body, DEFAULTS))],
   ["/v1/embeddings", readEmbeddingRequest],
-  ["/api/chat", (body) => readOllamaChat(body, DEFAULTS)],
-  ["/api/generate", (body) => readOllamaGenerate(body, DEFAULTS)],
+  ["/api/chat", (body) => flat(readOllamaChat(body, DEFAULTS))],
+  ["/api/generate", (body) => flat(readOllamaGenerate(body, DEFAULTS))],
   ["/api/embed", readOllamaEmbed],
   ["/api/embeddings", readOllamaEmbedding],
   ["/api/show", (body) => ({ model: readShown(new TextEncoder().encode(JSON.stringify(body))) })],
@@ -67,7 +69,7 @@ test("the same fields are refused where they ask for something", () => {
 });
 
 test("Ollama's requests are sampled as Ollama does, unless the server says otherwise", () => {
-  const { seed: _, ...own } = readOllamaChat({ messages: MESSAGES }, NOTHING).sampling;
+  const { seed: _, ...own } = readOllamaChat({ messages: MESSAGES }, NOTHING).settings.sampling;
   const { seed: _seed, ...wanted } = OLLAMA_SAMPLING;
   expect(own).toEqual(wanted);
   expect(wanted).toMatchObject({
@@ -79,7 +81,7 @@ test("Ollama's requests are sampled as Ollama does, unless the server says other
     penaltyWindow: 64,
   });
   const cool = { sampling: { temperature: 0.1 }, maxTokens: undefined };
-  expect(readOllamaChat({ messages: MESSAGES, options: { top_k: 2 } }, cool).sampling).toMatchObject({
+  expect(readOllamaChat({ messages: MESSAGES, options: { top_k: 2 } }, cool).settings.sampling).toMatchObject({
     temperature: 0.1,
     topK: 2,
     topP: 0.9,

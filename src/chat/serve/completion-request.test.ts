@@ -21,18 +21,19 @@ test.each<[unknown, unknown]>([
 });
 
 test("none but their prompts may be asked for, and several texts of each", () => {
-  expect(complete({ max_tokens: 0, echo: true, n: 3 })).toMatchObject({ maxTokens: 0, echo: true, choices: 3 });
+  expect(complete({ max_tokens: 0, echo: true, n: 3 })).toMatchObject({
+    echo: true,
+    settings: { maxTokens: 0, choices: 3 },
+  });
   expect(complete({}).echo).toBe(false);
 });
 
 test("probabilities are counted", () => {
-  expect([complete({}), complete({ logprobs: 0 }), complete({ logprobs: 5 })].map((one) => one.topLogprobs)).toEqual([
-    undefined,
-    0,
-    5,
-  ]);
-  expect(complete({ max_tokens: -1 }).maxTokens).toBeUndefined();
-  const [one, other] = [complete({ seed: -1 }), complete({ seed: -1 })].map(({ sampling }) => sampling.seed);
+  expect(
+    [complete({}), complete({ logprobs: 0 }), complete({ logprobs: 5 })].map((one) => one.settings.topLogprobs),
+  ).toEqual([undefined, 0, 5]);
+  expect(complete({ max_tokens: -1 }).settings.maxTokens).toBeUndefined();
+  const [one, other] = [complete({ seed: -1 }), complete({ seed: -1 })].map(({ settings }) => settings.sampling.seed);
   expect(one).not.toBe(other ?? -1);
 });
 

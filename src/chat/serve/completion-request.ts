@@ -39,8 +39,11 @@ export function readCompletionRequest(body: unknown, defaults: RequestDefaults):
   const { prompt, echo, ...fields } = readFields(Body, body);
   const request = generationRequest(fields, fields.logprobs, defaults, 0);
   const prompts = promptsOf(prompt);
-  if (prompts.length * request.choices > MAX_CHOICES) {
-    throw badField("prompt", `${prompts.length} prompts, ${request.choices} texts each, are more than ${MAX_CHOICES}`);
+  if (prompts.length * request.settings.choices > MAX_CHOICES) {
+    throw badField(
+      "prompt",
+      `${prompts.length} prompts, ${request.settings.choices} texts each, are more than ${MAX_CHOICES}`,
+    );
   }
   return { ...request, prompts, echo: echo ?? false };
 }

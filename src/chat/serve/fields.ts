@@ -40,7 +40,9 @@ export interface AnswerSettings {
 }
 
 /** What all endpoints are asked for. */
-export interface GenerationRequest extends AnswerSettings, AskedFormat {}
+export interface GenerationRequest extends AskedFormat {
+  readonly settings: AnswerSettings;
+}
 
 /** As OpenAI's API allows. */
 const MAX_TOP_LOGPROBS = 20;
@@ -147,7 +149,7 @@ export function generationRequest(
   const usual = defaultSampling(defaults);
   const { temperature, topK, topP, minP, repeatPenalty } = usual;
   const { stop, repeat_last_n: window = usual.penaltyWindow } = fields;
-  return {
+  const settings = {
     model: fields.model,
     sampling: {
       ...usual,
@@ -171,9 +173,9 @@ export function generationRequest(
     stream: fields.stream ?? false,
     includeUsage: fields.stream_options?.include_usage ?? false,
     user: fields.user ?? "",
-    ...readFormat(fields),
     biases: new Map(Object.entries(fields.logit_bias ?? {}).map(([id, bias]) => [Number(id), bias])),
   };
+  return { settings, ...readFormat(fields) };
 }
 
 function readLength(

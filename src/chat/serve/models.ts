@@ -156,25 +156,21 @@ export class ModelList {
   }
 
   /** One model in OpenAI's shape; adapters name their base, and all their context, as vLLM does. */
-  describe({ id, adapters }: Pick<ServedModel, "id" | "adapters">): object {
-    return this.#described(id, adapters.length > 0);
+  describe({ id, adapters }: Pick<ServedModel, "id"> & { readonly adapters: readonly unknown[] }): object {
+    const parent = adapters.length > 0 ? this.#base.id : null;
+    const length = this.#context === undefined ? {} : { max_model_len: this.#context };
+    const pooling = this.#pooling === undefined ? {} : { pooling: this.#pooling };
+    return { id, object: "model", created: this.created, owned_by: "randlora", parent, ...length, ...pooling };
   }
 
   /** What `/v1/models` says; `default` is the id of requests that name no model, which OpenAI's API does not have. */
   async list(): Promise<object> {
-    const data = [...(await this.entries()).keys()].map((id) => this.#described(id, id !== this.#base.id));
+    const data = Array.from(await this.entries(), ([id, adapters]) => this.describe({ id, adapters }));
     return { object: "list", data, default: this.#default.id };
   }
 
   get #isAlone(): boolean {
     return this.#folder === undefined && this.#models.size === 1;
-  }
-
-  #described(id: string, isAdapted: boolean): object {
-    const parent = isAdapted ? this.#base.id : null;
-    const length = this.#context === undefined ? {} : { max_model_len: this.#context };
-    const pooling = this.#pooling === undefined ? {} : { pooling: this.#pooling };
-    return { id, object: "model", created: this.created, owned_by: "randlora", parent, ...length, ...pooling };
   }
 
   async #inFolder(id: string): Promise<ServedModel | undefined> {

@@ -37,76 +37,17 @@ interface Stored {
  * Ollama's lists of models: `/api/tags`, `/api/ps`, `/api/show`. `digest` is of name and size, not of contents; `quantization_level`
  * is the dtype of most stored parameters; `capabilities` are `completion`, and by the chat template `tools` and `thinking`.
  */
-export class OllamaModels {
-  readonly #parts: Pick<ApiParts, "model" | "models" | "prompts" | "defaults">;
-  /** Read when the server starts: the files may be gone when somebody asks. */
-  readonly #stored: Promise<Stored>;
-
-  constructor(parts: Pick<ApiParts, "model" | "models" | "prompts" | "defaults">) {
-    this.#parts = parts;
-    this.#stored = readStored(parts.model.weightsPath);
-    this.#stored.catch(() => {}); // told to whoever asks
-  }
-
-  /** Every model that can be named; an adapter's size is that of its files and the base's. */
-  async tags(): Promise<Response> {
-    const stored = await this.#stored;
-    const entries = [...(await this.#parts.models.entries())];
-    const models = entries.map(async ([id, adapters]) => await this.#entry(id, adapters, stored));
-    return Response.json({ models: await Promise.all(models) });
-  }
-
-  /** Models that answer without being read first. */
-  async running(): Promise<Response> {
-    const { model, models, prompts } = this.#parts;
-    const stored = await this.#stored;
-    const { bytes } = model.decoder.weights;
-    const running = models.all.map(async (one) => ({
-      ...(await this.#entry(one.id, pathsOf(one), stored)),
-      // None is given up by the clock.
-      expires_at: "2318-01-01T00:00:00Z",
-      size_vram: model.gpu.info.software ? 0 : bytes,
-      context_length: prompts.context,
-    }));
-    return Response.json({ models: await Promise.all(running) });
-  }
-
-  /** One model. @throws ApiError 404 */
-  async show(name: string | undefined): Promise<Response> {
-    const { model, models, prompts, defaults } = this.#parts;
-    const chosen = await models.choose(name);
-    const stored = await this.#stored;
-    const { details, modified_at } = await this.#entry(chosen.id, pathsOf(chosen), stored);
-    const { architecture, hiddenSize, vocabularySize, layers } = model.decoder.config;
-    const [{ heads, kvHeads }] = attentionsOf(model.decoder.config);
-    const parameters = Object.entries({
-      num_ctx: prompts.context,
-      ...namedSampling({ ...defaults, endpoint: OLLAMA_SAMPLING }),
-    });
-    const source = model.template?.source ?? "";
-    const { mayThink } = answerFormatOf(source, model.tokenizer);
-    const { callsTools } = answerFormatOf(model.template?.toolUse?.source ?? source, model.tokenizer);
-    return Response.json({
-      parameters: parameters.map(([option, value]) => `${option.padEnd(30)} ${value}`).join("\n"),
-      template: source,
-      details,
-      model_info: {
-        "general.architecture": architecture,
-        "general.parameter_count": stored.parameters,
-        [`${architecture}.context_length`]: prompts.context,
-        [`${architecture}.embedding_length`]: hiddenSize,
-        [`${architecture}.block_count`]: layers.length,
-        [`${architecture}.attention.head_count`]: heads,
-        [`${architecture}.attention.head_count_kv`]: kvHeads,
-        [`${architecture}.vocab_size`]: vocabularySize,
-      },
-      capabilities: ["completion", ...(callsTools ? ["tools"] : []), ...(mayThink ? ["thinking"] : [])],
-      modified_at,
-    });
-  }
-
-  async #entry(id: string, adapters: readonly string[], { bytes, parameters, dtype, format }: Stored) {
-    const { model, models } = this.#parts;
+export function ollamaModels({
+  model,
+  models,
+  prompts,
+  defaults,
+}: Pick<ApiParts, "model" | "models" | "prompts" | "defaults">) {
+  // Read when the server starts: the files may be gone when somebody asks.
+  const reading = readStored(model.weightsPath);
+  reading.catch(() => {}); // told to whoever asks
+  const entryOf = async (id: string, adapters: readonly string[]) => {
+    const { bytes, parameters, dtype, format } = await reading;
     const own = await Promise.all(adapters.map((path) => adapterBytes(path).catch(() => 0)));
     const size = own.reduce((sum, one) => sum + one, bytes);
     const family = model.decoder.config.architecture;
@@ -126,7 +67,59 @@ export class OllamaModels {
         quantization_level: dtype,
       },
     };
-  }
+  };
+  return {
+    /** Every model that can be named; an adapter's size is that of its files and the base's. */
+    async tags(): Promise<Response> {
+      const entries = Array.from(await models.entries(), ([id, adapters]) => entryOf(id, adapters));
+      return Response.json({ models: await Promise.all(entries) });
+    },
+
+    /** Models that answer without being read first. */
+    async running(): Promise<Response> {
+      const { bytes } = model.decoder.weights;
+      const running = models.all.map(async (one) => ({
+        ...(await entryOf(one.id, pathsOf(one))),
+        // None is given up by the clock.
+        expires_at: "2318-01-01T00:00:00Z",
+        size_vram: model.gpu.info.software ? 0 : bytes,
+        context_length: prompts.context,
+      }));
+      return Response.json({ models: await Promise.all(running) });
+    },
+
+    /** One model. @throws ApiError 404 */
+    async show(name: string | undefined): Promise<Response> {
+      const chosen = await models.choose(name);
+      const { details, modified_at } = await entryOf(chosen.id, pathsOf(chosen));
+      const { architecture, hiddenSize, vocabularySize, layers } = model.decoder.config;
+      const [{ heads, kvHeads }] = attentionsOf(model.decoder.config);
+      const parameters = Object.entries({
+        num_ctx: prompts.context,
+        ...namedSampling({ ...defaults, endpoint: OLLAMA_SAMPLING }),
+      });
+      const source = model.template?.source ?? "";
+      const { mayThink } = answerFormatOf(source, model.tokenizer);
+      const { callsTools } = answerFormatOf(model.template?.toolUse?.source ?? source, model.tokenizer);
+      return Response.json({
+        parameters: parameters.map(([option, value]) => `${option.padEnd(30)} ${value}`).join("\n"),
+        template: source,
+        details,
+        model_info: {
+          "general.architecture": architecture,
+          "general.parameter_count": (await reading).parameters,
+          [`${architecture}.context_length`]: prompts.context,
+          [`${architecture}.embedding_length`]: hiddenSize,
+          [`${architecture}.block_count`]: layers.length,
+          [`${architecture}.attention.head_count`]: heads,
+          [`${architecture}.attention.head_count_kv`]: kvHeads,
+          [`${architecture}.vocab_size`]: vocabularySize,
+        },
+        capabilities: ["completion", ...(callsTools ? ["tools"] : []), ...(mayThink ? ["thinking"] : [])],
+        modified_at,
+      });
+    },
+  };
 }
 
 function pathsOf({ adapters }: ServedModel): readonly string[] {

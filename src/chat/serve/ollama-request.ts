@@ -1,7 +1,7 @@
 import * as v from "valibot";
 import { DEFAULT_SAMPLING, type SamplingOptions } from "../generation/sampling.ts";
-import { badField } from "./api-error.ts";
-import { type ChatRequest, readAsChat } from "./chat-request.ts";
+import { badField, renaming } from "./api-error.ts";
+import { type ChatRequest, readChatRequest } from "./chat-request.ts";
 import { DIMENSIONS, type EmbeddingRequest, textsToEmbed } from "./embedding-request.ts";
 import { readFields, type RequestDefaults } from "./fields.ts";
 import { IDLE_OPTIONS } from "./idle-fields.ts";
@@ -130,7 +130,8 @@ function chatOf(
 ): ChatRequest {
   const said = messages.length === 0 ? [{ role: "user" }] : messages;
   const usual = { ...defaults, endpoint: OLLAMA_SAMPLING };
-  const request = readAsChat({ ...commonOf(fields), ...more, messages: said }, usual, nameInOllama);
+  const chat = { ...commonOf(fields), ...more, messages: said };
+  const request = renaming(nameInOllama, () => readChatRequest(chat, usual));
   return { ...request, messages: request.messages.slice(0, messages.length), mustThink: Boolean(fields.think) };
 }
 

@@ -113,7 +113,7 @@ test("a request with tools takes the template for tools, in the reader's process
   using reader = new RequestReader(asked, { prompts, defaults, onFailure: () => undefined });
   const tools = [{ type: "function", function: { name: "f", parameters: { type: "object" } } }];
   const textOf = async (body: object) =>
-    JSON.parse(await reader.json("template", Buffer.from(JSON.stringify(body)), "", new AbortController().signal));
+    JSON.parse((await reader.ask({ kind: "template", body: Buffer.from(JSON.stringify(body)) }, "json")).json);
   expect(await textOf({ messages: user("Hi") })).toEqual({ prompt: "Hi" });
   expect(await textOf({ messages: user("Hi"), tools })).toEqual({ prompt: "<tool_call>1Hi" });
   const broken = new ChatTemplate(source, "t.jinja", {}, { source: "<tool_call>{% if %}", origin: "tool_use.jinja" });

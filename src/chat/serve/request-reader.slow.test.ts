@@ -41,7 +41,7 @@ function reader(limits?: ReaderLimits): RequestReader {
 const bodyOf = (fields: object) => new TextEncoder().encode(JSON.stringify(fields));
 const says = (content: string) => bodyOf({ seed: 1, messages: [{ role: "user", content }] });
 const read = (from: RequestReader, body: Uint8Array, signal = new AbortController().signal) =>
-  from.read({ kind: "chat", body, raw: RAW }, "network", signal);
+  from.ask({ kind: "chat", body, raw: RAW }, "settings", "network", signal);
 
 test("gives what reading it here gives: prompts, grammars, errors", async () => {
   const one = reader();
@@ -58,7 +58,7 @@ test("gives what reading it here gives: prompts, grammars, errors", async () => 
   expect(await none.catch((error: unknown) => error)).toMatchObject({ message: "the body is not JSON in UTF-8" });
   const refused = await read(one, says("refused")).catch((error: unknown) => error);
   expect(refused).toMatchObject({ status: 400, message: "test.jinja: line 5 of the chat template: not this" });
-  expect((await one.vocabulary()).size).toBe(tokenizer.vocabSize);
+  expect((await one.ask({ kind: "vocabulary" }, "ends")).size).toBe(tokenizer.vocabSize);
 });
 
 test("where one call is wanted at most, what ends it ends the answer", async () => {
@@ -131,7 +131,7 @@ test("while one network's request takes long others' are read; where all process
   const before = processes();
   const one = reader({ seconds: 60, secondsWanted: 1 });
   const ask = (network: string) =>
-    one.read({ kind: "chat", body: says("One"), raw: RAW }, network, new AbortController().signal);
+    one.ask({ kind: "chat", body: says("One"), raw: RAW }, "settings", network, new AbortController().signal);
   const stopNew = (): void => {
     for (const pid of processes().filter((pid) => !before.includes(pid))) process.kill(pid, "SIGSTOP");
   };
@@ -167,7 +167,7 @@ test("a second process that cannot start is said once, and not tried again and a
   const [first = NaN] = started();
   process.kill(first, "SIGSTOP");
   const asked = ["a", "b"].map((network) =>
-    one.read({ kind: "chat", body: says("One"), raw: RAW }, network, new AbortController().signal),
+    one.ask({ kind: "chat", body: says("One"), raw: RAW }, "settings", network, new AbortController().signal),
   );
   while (failures.length === 0) await Bun.sleep(10);
   for (let at = 0; at < 20; at++) {
@@ -194,7 +194,7 @@ test.skipIf(process.platform !== "linux")(
     await read(one, says("One"));
     const started = processes().filter((pid) => !before.includes(pid));
     expect(started).toHaveLength(1);
-    expect((await one.vocabulary()).size).toBe(vocabularySize);
+    expect((await one.ask({ kind: "vocabulary" }, "ends")).size).toBe(vocabularySize);
     for (let at = 0; at < 3; at++) await read(one, says("Two"));
     expect(processes().filter((pid) => !before.includes(pid))).toEqual(started);
   },

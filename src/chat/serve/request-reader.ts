@@ -1,13 +1,12 @@
 import { basename } from "node:path";
 import type { TemplateText } from "../../data/text/chat-template.ts";
 import type { LanguageModel } from "../language-model.ts";
-import type { TokenTree } from "../grammar/token-tree.ts";
 import { ApiError } from "./api-error.ts";
 import { FairQueue, type QueuedJob } from "./fair-queue.ts";
 import type { Text } from "./prompt.ts";
 import { Reader, tooMuch } from "./reader-child.ts";
-import { type Question, type Start, type Told, type TokenKind, valueOf } from "./reader-messages.ts";
-import type { EmbeddingKind, EmbeddingTexts, ReadingOptions, Understood } from "./understand.ts";
+import { type Question, type Start, type Told, valueOf } from "./reader-messages.ts";
+import type { ReadingOptions } from "./understand.ts";
 
 /** What reading one request may take: the longest real ones take a part of a second. */
 const MOST_SECONDS = 10;
@@ -76,30 +75,6 @@ export class RequestReader implements Disposable {
     this.#readers = [this.#makeReader({ ahead: true })];
   }
 
-  /**
-   * @param network where it comes from
-   * @throws ApiError as `understand`; 400 where it takes too much, 503 where it does while others wait; the signal's reason when it is
-   *   aborted before its turn
-   */
-  async read(question: Extract<Question, { raw: unknown }>, network: string, signal: AbortSignal): Promise<Understood> {
-    return await this.#ask(question, network, signal, "settings");
-  }
-
-  /** Texts of which embeddings are wanted. @throws as `read` */
-  async texts(kind: EmbeddingKind, body: Uint8Array, network: string, signal: AbortSignal): Promise<EmbeddingTexts> {
-    return await this.#ask({ kind, body }, network, signal, "encoding");
-  }
-
-  /** What is answered where it is read. @returns JSON. @throws as `read` */
-  async json(kind: TokenKind, body: Uint8Array, network: string, signal: AbortSignal): Promise<string> {
-    return (await this.#ask({ kind, body }, network, signal, "json")).json;
-  }
-
-  /** The model's vocabulary, for grammars. */
-  async vocabulary(): Promise<TokenTree> {
-    return await this.#ask({ kind: "vocabulary" }, "", undefined, "ends");
-  }
-
   [Symbol.dispose](): void {
     this.#closed = new ApiError(503, "the server is stopping", { code: "server_stopping" });
     for (const { reject } of this.#queue.drain()) reject(this.#closed);
@@ -108,13 +83,18 @@ export class RequestReader implements Disposable {
     for (const reader of this.#readers) reader.end(this.#closed);
   }
 
-  /** @param key that answers to such a question have */
-  async #ask<K extends string>(
+  /**
+   * @param key that answers to such a question have
+   * @param network where it comes from
+   * @throws ApiError as `understand`; 400 where it takes too much, 503 where it does while others wait; the signal's reason when it is
+   *   aborted before its turn
+   */
+  async ask<K extends string>(
     question: Question,
-    network: string,
-    signal: AbortSignal | undefined,
     key: K,
-  ): Promise<ToldWith<K>> {
+    network = "",
+    signal?: AbortSignal,
+  ): Promise<Extract<Told, Readonly<Record<K, unknown>>>> {
     if (this.#closed !== undefined) throw this.#closed;
     signal?.throwIfAborted();
     const { promise, resolve, reject } = Promise.withResolvers<Told>();
@@ -213,8 +193,6 @@ export class RequestReader implements Disposable {
   }
 }
 
-type ToldWith<K extends string> = Extract<Told, Readonly<Record<K, unknown>>>;
-
-function has<K extends string>(told: Told, key: K): told is ToldWith<K> {
+function has<K extends string>(told: Told, key: K): told is Extract<Told, Readonly<Record<K, unknown>>> {
   return told !== undefined && key in told;
 }

@@ -25,7 +25,8 @@ test("arguments of calls are no deeper than a body may be", () => {
 
 describe("chat", () => {
   test("what is missing, or null, is the server's default", () => {
-    const { sampling, ...plain } = chat({ temperature: null, stop: null, max_tokens: null, tools: null, n: null });
+    const { settings, ...rest } = chat({ temperature: null, stop: null, max_tokens: null, tools: null, n: null });
+    const { sampling, ...plain } = settings;
     expect(sampling).toEqual({
       ...DEFAULT_SAMPLING,
       convention: "openai",
@@ -41,11 +42,13 @@ describe("chat", () => {
       stream: false,
       includeUsage: false,
       user: "",
+      biases: new Map(),
+    });
+    expect(rest).toEqual({
       messages: MESSAGES,
       templateVariables: {},
       grammar: undefined,
       grammarField: undefined,
-      biases: new Map(),
       tools: undefined,
       continues: false,
     });
@@ -71,10 +74,17 @@ describe("chat", () => {
       user: "me",
       chat_template_kwargs: { enable_thinking: false },
     });
-    expect(request).toMatchObject({ model: "m", maxTokens: 6, stops: ["x"], topLogprobs: 0, stream: true, user: "me" });
-    expect(request.includeUsage).toBeTrue();
+    expect(request.settings).toMatchObject({
+      model: "m",
+      maxTokens: 6,
+      stops: ["x"],
+      topLogprobs: 0,
+      stream: true,
+      user: "me",
+    });
+    expect(request.settings.includeUsage).toBeTrue();
     expect(request.templateVariables).toEqual({ enable_thinking: false });
-    expect(request.sampling).toEqual({
+    expect(request.settings.sampling).toEqual({
       ...DEFAULT_SAMPLING,
       convention: "openai",
       penaltyWindow: Number.MAX_SAFE_INTEGER,
@@ -138,7 +148,7 @@ describe("chat", () => {
   });
 
   test("no field changes what another one means", () => {
-    const { seed: _, ...usual } = chat({}).sampling;
+    const { seed: _, ...usual } = chat({}).settings.sampling;
     for (const [fields, more] of [
       [{ top_k: 4 }, { topK: 4 }],
       [{ min_p: 0 }, { minP: 0 }],
@@ -146,12 +156,12 @@ describe("chat", () => {
       [{ repeat_last_n: 7 }, { penaltyWindow: 7 }],
       [{ repeat_last_n: -1, top_p: 0.5 }, { topP: 0.5 }],
     ] as const) {
-      expect(chat(fields).sampling).toEqual({ ...usual, ...more, seed: expect.any(Number) });
+      expect(chat(fields).settings.sampling).toEqual({ ...usual, ...more, seed: expect.any(Number) });
     }
   });
 
   test("seeds are those of 64 bits, each with others after it", () => {
-    const seeds = [2 ** 53, 2 ** 62, 2 ** 63].map((seed) => chat({ seed }).sampling.seed);
+    const seeds = [2 ** 53, 2 ** 62, 2 ** 63].map((seed) => chat({ seed }).settings.sampling.seed);
     expect(new Set([...seeds, ...seeds.map((seed) => laterSeed(seed, 1))]).size).toBe(6);
     expect(seeds.every(Number.isSafeInteger)).toBe(true);
     expect(refusal(() => chat({ seed: 2 ** 65 }))).toEqual([400, "seed"]);
@@ -231,7 +241,7 @@ describe("chat", () => {
 
 test("logit_bias names so many tokens as can be added for each one of an answer", () => {
   const biases = (count: number) => Object.fromEntries(Array.from({ length: count }, (_, id) => [id, 1]));
-  expect(chat({ logit_bias: biases(10_000) }).biases.size).toBe(10_000);
+  expect(chat({ logit_bias: biases(10_000) }).settings.biases.size).toBe(10_000);
   expect(refusal(() => chat({ logit_bias: biases(10_001) }))).toEqual([400, "logit_bias"]);
 });
 

@@ -1,7 +1,7 @@
 import * as v from "valibot";
 import { joinTextParts } from "../../data/text/text-parts.ts";
-import { badField } from "./api-error.ts";
-import { type ChatRequest, readAsChat, ROLES } from "./chat-request.ts";
+import { badField, renaming } from "./api-error.ts";
+import { type ChatRequest, readChatRequest, ROLES } from "./chat-request.ts";
 import { readFields, type RequestDefaults } from "./fields.ts";
 import { CONTENT, IGNORED, nested, optional } from "./schemas.ts";
 
@@ -95,7 +95,8 @@ export function readResponseRequest(body: unknown, defaults: RequestDefaults): C
     tool_choice: typeof choice === "object" ? { type: choice.type, function: { name: choice.name ?? "" } } : choice,
     response_format: formatOf(text?.format),
   };
-  return { ...readAsChat(chat, defaults, nameInResponses), said: saidAgain(fields) };
+  const request = renaming(nameInResponses, () => readChatRequest(chat, defaults));
+  return { ...request, settings: { ...request.settings, said: saidAgain(fields) } };
 }
 
 /** What this API calls a field of a chat. */

@@ -1,9 +1,8 @@
-import type { Grammar } from "../grammar/grammar.ts";
 import { type GrammarStates, statesOf } from "../grammar/states.ts";
 import type { Prompt } from "./answer.ts";
 import { renamed } from "./api-error.ts";
 import { parseBody } from "./body.ts";
-import { type ChatRequest, readChatRequest } from "./chat-request.ts";
+import { readChatRequest } from "./chat-request.ts";
 import { readCompletionRequest } from "./completion-request.ts";
 import { type EmbeddingRequest, readEmbeddingRequest } from "./embedding-request.ts";
 import { echoOf } from "./answer-text.ts";
@@ -60,7 +59,7 @@ export interface Understood {
   /** What the answer must follow; undefined: it is free. */
   readonly grammar: GrammarStates | undefined;
   /** Special tokens that the grammar takes for the texts that they are. */
-  readonly marks?: readonly number[];
+  readonly marks?: readonly number[] | undefined;
 }
 
 /**
@@ -80,15 +79,19 @@ export async function understand(
     const prompts = request.echo
       ? all.map((ids, at) => ({ ids, echo: echoOf(model.tokenizer, ids, request.prompts[at]) }))
       : all.map((ids) => ({ ids }));
-    return { settings: settingsOf(model, request), prompts, grammar: statesFor(request.grammar, request.grammarField) };
+    return understood(model, request, prompts);
   }
   const { read, nameOf } = CHATS[kind];
   const request = read(parseBody(body), defaults);
-  if (request.messages.length === 0) return { settings: settingsOf(model, request), prompts: [], grammar: undefined };
+  if (request.messages.length === 0) return understood(model, { ...request, grammar: undefined }, []);
   const { byDefault, ids } = raw;
-  const isRaw = request.model === undefined || ids === undefined ? byDefault : ids.includes(request.model);
+  const { model: id } = request.settings;
+  const isRaw = id === undefined || ids === undefined ? byDefault : ids.includes(id);
   try {
-    return await (isRaw ? understandRaw : understandChat)(model, request, options);
+    if (isRaw) return understood(model, request, [{ ids: await rawChatPrompt(model, request, options) }]);
+    const { grammar, marks, stops, ...prompt } = await chatPrompt(model, request, options);
+    const settings = { ...request.settings, stops: [...request.settings.stops, ...stops] };
+    return understood(model, { settings, grammar, grammarField: request.grammarField ?? "tools" }, [prompt], marks);
   } catch (error) {
     throw renamed(error, nameOf);
   }
@@ -123,29 +126,13 @@ async function cut(
   return ids.length <= most ? ids : [...ids.slice(0, most - end.length), ...end];
 }
 
-async function understandChat(model: Text, request: ChatRequest, options: PromptOptions): Promise<Understood> {
-  const { grammar, marks, stops, ...prompt } = await chatPrompt(model, request, options);
-  const settings = settingsOf(model, { ...request, stops: [...request.stops, ...stops] });
-  return { settings, prompts: [prompt], grammar: statesFor(grammar, request.grammarField ?? "tools"), marks };
-}
-
-async function understandRaw(model: Text, request: ChatRequest, options: PromptOptions): Promise<Understood> {
-  const ids = await rawChatPrompt(model, request, options);
-  return {
-    settings: settingsOf(model, request),
-    prompts: [{ ids }],
-    grammar: statesFor(request.grammar, request.grammarField),
-  };
-}
-
-/** @param field in which it came. @throws ApiError 400 for the field, where it would be too many */
-function statesFor(grammar: Grammar | undefined, field = "grammar"): GrammarStates | undefined {
-  return grammar && compiled(field, () => statesOf(grammar));
-}
-
-/** Without what only the prompt is made of. @throws ApiError 400 for biases of tokens that the model does not have */
-function settingsOf(text: Text, request: GenerationRequest): AnswerSettings {
-  const { model, sampling, maxTokens, stops, choices, topLogprobs, stream, includeUsage, user, biases, said } = request;
-  checkKnown(biases.keys(), text, "logit_bias");
-  return { model, sampling, maxTokens, stops, choices, topLogprobs, stream, includeUsage, user, biases, said };
+/** @throws ApiError 400 for biases of tokens that the model does not have, and a grammar of too many states */
+function understood(
+  model: Text,
+  { settings, grammar, grammarField = "grammar" }: GenerationRequest,
+  prompts: Understood["prompts"],
+  marks?: readonly number[],
+): Understood {
+  checkKnown(settings.biases.keys(), model, "logit_bias");
+  return { settings, prompts, grammar: grammar && compiled(grammarField, () => statesOf(grammar)), marks };
 }
