@@ -43,12 +43,18 @@ describe("a comparison", () => {
     expect((await readdir(at("whole"))).toSorted()).toEqual([
       "README.md",
       "compare.json",
+      "forgetting.json",
+      "forgetting.svg",
       "loss.svg",
       "parameters.svg",
       "runs",
     ]);
     const page = await readFile(at("whole", "README.md"), "utf8");
     expect(page).toContain("| lora+rslora | rank 4 |");
+    expect(page).toContain("| forgetting | s.e. |");
+    for (const { forgetting, forgetting_error: error } of whole.results) {
+      expect([typeof forgetting, typeof error]).toEqual(["number", "number"]);
+    }
     expect(page).toMatch(/\n- (winner: |no winner: )/);
   });
 
@@ -120,6 +126,7 @@ test("folders that are no new ones, and a comparison that is not what it was, ar
     [["--resume", "changed"], 3, `${NAMES[1]}: its metrics.jsonl is not what the comparison recorded`],
     [["--resume", "other"], 3, `${NAMES[0]}: "weight_decay" of its run.json is not that of the comparison`],
     [["--resume", "broken"], 3, "compare.json: not JSON"],
+    [["--resume", "whole", "--forgetting", "0"], 2, "--forgetting 0: the comparison cannot be resumed"],
     [["--resume", "whole", "--steps", "6"], 2, "--steps 6: the comparison cannot be resumed with another value"],
   ] as const;
   const found = await Promise.all(

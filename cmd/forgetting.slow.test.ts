@@ -90,3 +90,19 @@ test("records need texts, and a model an adapter", async () => {
     stderr: expect.stringContaining("name an adapter with --adapter, or a run"),
   });
 });
+
+test("a comparison has what this command finds of its runs, of a whole model too", async () => {
+  const out = folder.at("compared");
+  const model = ["embedded", "--data", DATA, "--steps", "4", "--seeds", "1"];
+  const what = ["--methods", "lora,full", "--forgetting", "600", "--out", out, "--json", "--quiet"];
+  const { stdout, status } = await randlora(["compare", ...model, ...what]);
+  expect(status).toBe(0);
+  const { results } = JSON.parse(stdout);
+  const lora = await forgetting(join(out, "runs", "lora-seed-0"), "--texts", "3");
+  expect(results[0]).toMatchObject({ forgetting: lora.forgetting, forgetting_error: lora.error });
+  // The losses of the whole model on the texts that the base drew.
+  const { texts, base } = await Bun.file(join(out, "forgetting.json")).json();
+  expect(texts.map(({ length }: number[]) => length)).toEqual([257, 257, 257]);
+  expect(base.nll).toBe(lora.nll);
+  expect(results[1].forgetting).toBeGreaterThan(results[0].forgetting);
+}, 60_000);

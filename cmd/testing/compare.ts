@@ -3,7 +3,7 @@ import { TemporaryFolder } from "../../src/files/testing/folder.ts";
 import { writeTexts } from "../../src/train/testing/runs.ts";
 
 /** What a comparison of one step is made of. */
-export const DATA = [STORIES, "--data", "train.jsonl", "--targets", "q_proj", "--steps", "1"];
+export const DATA = [STORIES, "--data", "train.jsonl", "--targets", "q_proj", "--steps", "1", "--forgetting", "0"];
 
 /** A folder with data for comparisons, as long as the tests of a file run. */
 export async function compareFolder(): Promise<TemporaryFolder> {
@@ -38,6 +38,8 @@ export const SHORT = [
   "3",
   "--batch-size",
   "2",
+  "--forgetting",
+  "512",
   "--learning-rate",
   "1e-3",
   "--learning-rate",
@@ -50,7 +52,13 @@ export const NAMES = ["randlora-seed-3", "lora+rslora-seed-3", "randlora-seed-4"
 export interface Answer {
   readonly ending: string;
   readonly winner: string | null;
-  readonly results: readonly { readonly method: string; readonly seed: number; readonly seconds: number }[];
+  readonly results: readonly {
+    readonly method: string;
+    readonly seed: number;
+    readonly forgetting?: number | null;
+    readonly forgetting_error?: number | null;
+    readonly seconds: number;
+  }[];
   readonly methods: readonly { readonly method: string; readonly parameters: number }[];
 }
 

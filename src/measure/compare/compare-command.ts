@@ -25,6 +25,8 @@ import { showComparison } from "./show.ts";
 import type { Comparison } from "./types.ts";
 
 const SEEDS = 3;
+/** Tokens that forgetting is measured on: 16 texts. */
+const TOKENS = 4096;
 
 /** Trains a model by several methods with equally many parameters, or goes on with that, and shows which is best. */
 export async function compareMethods(
@@ -136,7 +138,8 @@ async function newComparison(
   const common = { ...(isEmbedded ? EMBEDDED_RUN : {}), ...flags, ...named };
   const seeds = options.seeds ?? SEEDS;
   const leastRate = isEmbedded ? EMBEDDED_RATE : 0;
-  return planComparison({ wishes, budgets, seeds, leastRate, common, facts, base });
+  const forgetting = facts.images ? 0 : (options.forgetting ?? TOKENS);
+  return planComparison({ wishes, budgets, seeds, forgetting, leastRate, common, facts, base });
 }
 
 /** Goes on with a comparison, perhaps with more seeds. */
@@ -160,8 +163,9 @@ async function goOn(
   await using folder = opened;
   const methods = recorded.comparison.contenders.map(({ label, settings: { method } }) => ({ label, method }));
   const rates = readRates(options.learningRate, methods);
-  const { params: budgets, like, seeds } = options;
-  const resumed = resumedComparison(recorded.comparison, { labels, budgets, like, seeds, rates, common });
+  const { params: budgets, like, seeds, forgetting } = options;
+  const given = { labels, budgets, like, seeds, forgetting, rates, common };
+  const resumed = resumedComparison(recorded.comparison, given);
   const { seeds: had, looks } = recorded.comparison;
   const isLook = resumed.seeds > had && recorded.results.length === plannedRuns(recorded.comparison).length;
   const comparison = { ...resumed, looks: isLook ? [...looks, had] : looks };

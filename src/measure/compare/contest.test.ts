@@ -38,7 +38,10 @@ function compared(methods: Readonly<Record<string, Made>>, seeds = 3): [Comparis
     })),
   );
   // In whatever order they were made.
-  return [{ budgets: [100], like: null, contenders, seed: 0, seeds, looks: [], dropped: [] }, results.toReversed()];
+  return [
+    { budgets: [100], like: null, contenders, seed: 0, seeds, looks: [], forgetting: 0, dropped: [] },
+    results.toReversed(),
+  ];
 }
 
 function judged(methods: Readonly<Record<string, Made>>, seeds = 3) {

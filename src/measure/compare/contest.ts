@@ -16,13 +16,16 @@ export interface MethodSummary {
   readonly runs: number;
   /** Runs that failed. */
   readonly failed: number;
-  /** As the next five: mean and (sample standard) deviation over the seeds. */
+  /** As the next six: mean and (sample standard) deviation over the seeds. */
   readonly loss: Spread | null;
   readonly valid_loss_before: Spread | null;
   readonly valid_loss: Spread | null;
   readonly best_valid_loss: Spread | null;
   readonly accuracy: Spread | null;
+  readonly forgetting: Spread | null;
   readonly seconds: Spread | null;
+  /** Mean of the standard errors. */
+  readonly forgetting_error: number | null;
   readonly peak_bytes: number | null;
 }
 
@@ -61,7 +64,9 @@ export function summaries({ contenders }: Comparison, results: readonly RunResul
   return contenders.map((contender) => {
     const own = resultsOf(contender, results);
     const good = own.filter(({ error }) => error === null);
-    const of = (key: Measure | "valid_loss_before" | "valid_loss" | "accuracy" | "seconds"): Spread | null => {
+    const of = (
+      key: Measure | "valid_loss_before" | "valid_loss" | "accuracy" | "forgetting" | "forgetting_error" | "seconds",
+    ): Spread | null => {
       const values = good.flatMap(({ [key]: value }) => value ?? []);
       return values.length < own.length ? null : (spreadOf(values) ?? null);
     };
@@ -79,7 +84,9 @@ export function summaries({ contenders }: Comparison, results: readonly RunResul
       valid_loss: of("valid_loss"),
       best_valid_loss: of("best_valid_loss"),
       accuracy: of("accuracy"),
+      forgetting: of("forgetting"),
       seconds: of("seconds"),
+      forgetting_error: of("forgetting_error")?.mean ?? null,
       peak_bytes: good.reduce<number | null>((most, { peak_bytes: bytes }) => largest(most, bytes), null),
     };
   });

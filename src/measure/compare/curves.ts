@@ -1,12 +1,12 @@
 import { scaleLog } from "d3-scale";
-import { measureOf, type MethodSummary, summaries } from "./contest.ts";
+import { type Measure, measureOf, type MethodSummary, summaries } from "./contest.ts";
 import { plannedRuns } from "./plan.ts";
 import type { ComparisonRecord } from "./record.ts";
 import type { Spread } from "./statistics.ts";
 import { isReference, type PlannedRun } from "./types.ts";
 import { formatCount } from "../../terminal/format.ts";
 import type { Metrics } from "../../train/types.ts";
-import { type Axis, axesOver, type LossPoint } from "../../terminal/charts/axes.ts";
+import { type Axis, axesOver, type LossPoint, roundAxis } from "../../terminal/charts/axes.ts";
 import { lossCurve } from "../../train/report/loss-curve.ts";
 
 /** The losses of a method over its seeds. */
@@ -87,13 +87,58 @@ export function sizeFigure({ comparison, results }: ComparisonRecord): SizeFigur
     parameters === null || loss === null ? [] : [{ parameters, loss }];
   const bound = all.filter((one) => !isReference(one));
   return {
-    measure: key === "best_valid_loss" ? "validation loss" : "loss",
+    measure: nameOfMeasure(key),
     methods: [...new Set(bound.map(({ method }) => method))].flatMap((name) => {
       const points = bound.filter(({ method }) => method === name).flatMap(pointOf);
       return points.length === 0 ? [] : [{ name, points: points.toSorted((a, b) => a.parameters - b.parameters) }];
     }),
     references: all.filter(isReference).flatMap((one) => pointOf(one).map((point) => ({ name: one.method, point }))),
   };
+}
+
+/** What a contender costs in held-out loss and in forgetting. */
+export interface TradePoint {
+  readonly name: string;
+  readonly forgetting: Spread;
+  readonly loss: Spread;
+  /** Nobody else has less of one and no more of the other. */
+  readonly isOnFront: boolean;
+}
+
+/** Held-out loss against forgetting, one curve a method. */
+export interface TradeFigure {
+  readonly measure: string;
+  readonly methods: readonly { readonly name: string; readonly points: readonly TradePoint[] }[];
+  readonly axes: { readonly x: Axis; readonly y: Axis };
+}
+
+/** @returns undefined where forgetting was not measured */
+export function tradeFigure({ comparison, results }: ComparisonRecord): TradeFigure | undefined {
+  const key = measureOf(results);
+  const points = summaries(comparison, results).flatMap(({ method, budget, forgetting, [key]: loss }) => {
+    const curve = comparison.budgets.length > 1 && budget !== null ? `${method} ${formatCount(budget)}` : method;
+    return forgetting === null || loss === null ? [] : [{ curve, name: curve, forgetting, loss }];
+  });
+  if (points.length === 0) return undefined;
+  const placed = points.map((point) => ({ ...point, isOnFront: !points.some((other) => beats(other, point)) }));
+  const ends = (of: "forgetting" | "loss") =>
+    points.flatMap(({ [of]: { mean, deviation } }) => [mean - (deviation ?? 0), mean + (deviation ?? 0)]);
+  return {
+    measure: nameOfMeasure(key),
+    methods: [...Map.groupBy(placed, ({ curve }) => curve)].map(([name, own]) => ({ name, points: own })),
+    axes: { x: roundAxis([0, ...ends("forgetting")], 6), y: roundAxis(ends("loss"), 6) },
+  };
+}
+
+type Costs = Pick<TradePoint, "forgetting" | "loss">;
+
+function beats(one: Costs, other: Costs): boolean {
+  const [lossMore, forgetsMore] = [one.loss.mean - other.loss.mean, one.forgetting.mean - other.forgetting.mean];
+  return lossMore <= 0 && forgetsMore <= 0 && (lossMore < 0 || forgetsMore < 0);
+}
+
+function nameOfMeasure(key: Measure): string {
+  return key === "best_valid_loss" ? "validation loss" : "loss";
 }
 
 /** Axes of a figure: parameters by factors, losses with their deviations. */

@@ -8,12 +8,14 @@ import { Publication, type PublicationOptions } from "../../files/publish.ts";
 import { MAX_SETTINGS_BYTES, readJson } from "../../files/read-whole.ts";
 import { lockFolder } from "../../train/run/lock.ts";
 import { plannedRuns } from "./plan.ts";
-import { type ComparisonRecord, formatRecord, keyOf, parseRecord, parseResult } from "./record.ts";
-import type { RunResult } from "./types.ts";
+import { type ComparisonRecord, formatRecord, keyOf, parseDrawn, parseRecord, parseResult } from "./record.ts";
+import type { DrawnByBase, RunResult } from "./types.ts";
 
 const RECORD_FILE = "compare.json";
 /** Results of runs that tasks of a job array have made, until they are put into compare.json. */
 const RESULTS = "results";
+/** Texts that the base drew. */
+const DRAWN_FILE = "forgetting.json";
 const DAMAGED = "the file was changed: start a new comparison in another folder";
 
 /**
@@ -92,6 +94,13 @@ export class ComparisonFolder implements AsyncDisposable {
   async read(): Promise<Pick<ComparisonRecord, "results">> {
     const { results } = await readRecord(this.path, this.path);
     return { results };
+  }
+
+  /** The texts that the base drew, as they are kept here; they are drawn where they are not. @throws RandloraError `file`, `format` */
+  async drawn(draw: () => Promise<DrawnByBase>): Promise<DrawnByBase> {
+    const file = join(this.path, DRAWN_FILE);
+    if ((await found(file)) === undefined) await publish(file, `${JSON.stringify(await draw())}\n`, {});
+    return parseDrawn(await readJson(file, MAX_SETTINGS_BYTES, DAMAGED), file);
   }
 
   /** Keeps the result of a task's run. @throws RandloraError `file` */

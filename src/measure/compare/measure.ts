@@ -1,7 +1,12 @@
 import { join } from "node:path";
-import { METRICS_FILE } from "../../files/run-names.ts";
+import { RandloraError } from "../../files/errors.ts";
+import { oneLine } from "../../files/failure.ts";
+import { METRICS_FILE, SETTINGS_FILE } from "../../files/run-names.ts";
 import { parseMetrics } from "../../train/run/metrics.ts";
 import type { ComparisonFolder } from "./folder.ts";
+import { isOf } from "./left.ts";
+import { plannedRuns } from "./plan.ts";
+import type { ComparisonRecord } from "./record.ts";
 import type { Metrics } from "../../train/types.ts";
 import type { PlannedRun, RunResult } from "./types.ts";
 
@@ -36,4 +41,37 @@ export function measure(metrics: readonly Metrics[]): Measured {
 export async function metricsOf(folder: ComparisonFolder, run: PlannedRun): Promise<readonly Metrics[]> {
   const file = Bun.file(join(folder.run(run.name), METRICS_FILE));
   return (await file.exists()) ? parseMetrics(await file.text()) : [];
+}
+
+/** What is recorded, without the results whose run is gone; a run whose files say otherwise is refused. */
+export async function verified(
+  { folder, record }: { readonly folder: ComparisonFolder; readonly record: ComparisonRecord },
+  observer: { note(line: string): void },
+): Promise<ComparisonRecord> {
+  const runs = plannedRuns(record.comparison);
+  const results: RunResult[] = [];
+  for (const result of record.results) {
+    const run = runs.find((one) => isOf(result, one));
+    if (run === undefined || result.error !== null) {
+      results.push(result);
+      continue;
+    }
+    const path = folder.run(run.name);
+    if (!(await Bun.file(join(path, SETTINGS_FILE)).exists())) {
+      observer.note(`${oneLine(path)} is gone: the run is made again`);
+      continue;
+    }
+    const found = measure(await metricsOf(folder, run));
+    const recorded = new Map(Object.entries(result));
+    const isOther = Object.entries(found).some(([key, value]) => recorded.has(key) && recorded.get(key) !== value);
+    if (isOther) throw tampered(path, `its ${METRICS_FILE} is not what the comparison recorded`);
+    results.push(result);
+  }
+  return { ...record, results };
+}
+
+/** A run that is not what the comparison made. */
+export function tampered(path: string, cause: string): RandloraError {
+  const hint = "put back what was there, or remove the folder: its run is then made again";
+  return new RandloraError("format", `${oneLine(path)}: ${cause}`, hint);
 }

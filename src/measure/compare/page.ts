@@ -1,4 +1,5 @@
 import { FAIR_DISTANCE, summaries } from "./contest.ts";
+import { tradeFigure } from "./curves.ts";
 import { plannedRuns } from "./plan.ts";
 import type { Contender, PlannedRun } from "./types.ts";
 import { visible } from "../../files/visible.ts";
@@ -7,7 +8,7 @@ import { type Compared, columnsOf, conclusions } from "./result.ts";
 import { nextCommand } from "../../train/report/train-result.ts";
 
 /** The files beside compare.json that show it. */
-export const FIGURES = { curves: "loss.svg", sizes: "parameters.svg" } as const;
+export const FIGURES = { curves: "loss.svg", sizes: "parameters.svg", trade: "forgetting.svg" } as const;
 
 /**
  * A comparison's README.md: its table, what was found, the images, and what to type next.
@@ -40,6 +41,14 @@ export function comparePage(compared: Compared, split?: Split): string {
     "seeds were added after a look at the results.",
     ...(trainsHead(first) ? ["`parameters` are those beside the head, which all methods train alike."] : []),
     "",
+    ...(tradeFigure(compared) === undefined
+      ? []
+      : [
+          "`forgetting` is KL(base ‖ adapted) a token, on texts that the base drew once for all runs (forgetting.json), as `eval",
+          "forgetting` measures it; `s.e.` is its standard error over these texts. In the figure the Pareto front is dashed.",
+          "",
+          `![loss against forgetting](${FIGURES.trade})`,
+        ]),
     `![loss by step](${FIGURES.curves})`,
     `![loss against parameters](${FIGURES.sizes})`,
     "",

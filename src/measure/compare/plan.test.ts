@@ -5,7 +5,7 @@ import { refusalOf } from "../../files/testing/folder.ts";
 import { readConfig } from "../../models/folder/config-json.ts";
 import { Checkpoint } from "../../files/safetensors/checkpoint.ts";
 import { type ComparisonWish, plannedParameters, plannedRuns, planComparison, sizeIn } from "./plan.ts";
-import { formatRecord, parseRecord } from "./record.ts";
+import { formatRecord, parseDrawn, parseRecord } from "./record.ts";
 import { type Given, resumedComparison } from "./resume.ts";
 import type { RunResult, Wish } from "./types.ts";
 
@@ -27,6 +27,7 @@ function plan(more: Partial<ComparisonWish> = {}) {
     wishes: [wish("lora")],
     budgets: [2000],
     seeds: 2,
+    forgetting: 0,
     leastRate: 0,
     common: { model: STORIES, data: "data.jsonl", targets: ["q_proj"] },
     facts: { modelType: "llama", contextLength: 512 },
@@ -160,12 +161,20 @@ describe("compare.json", () => {
   });
 });
 
+test("texts that were drawn are read with their losses, else the file is named", async () => {
+  const drawn = { texts: [[1, 2, 3]], base: { nll: 0.5, sums: [{ nll: 1, tokens: 2 }] } };
+  expect(parseDrawn({ ...drawn, base: { ...drawn.base, tokens: 2 } }, "f")).toEqual(drawn);
+  const refusal = await refusalOf(() => parseDrawn({ ...drawn, texts: [[1.5]] }, "forgetting.json"));
+  expect([refusal.code, refusal.message]).toEqual(["format", expect.stringContaining("forgetting.json: ")]);
+});
+
 describe("a resumed comparison", () => {
   const NOTHING: Given = {
     labels: undefined,
     budgets: undefined,
     like: undefined,
     seeds: undefined,
+    forgetting: undefined,
     rates: new Map(),
     common: {},
   };

@@ -25,6 +25,8 @@ export interface ComparisonWish {
   /** Wanted numbers of trained parameters; or what another method trains; undefined: what the first one usually trains, about. */
   readonly budgets: readonly number[] | LikeWish | undefined;
   readonly seeds: number;
+  /** Tokens to measure forgetting on. */
+  readonly forgetting: number;
   /** Learning rates that were not given are the usual ones, or this where it is more. */
   readonly leastRate: number;
   /** Settings of all runs. */
@@ -45,7 +47,7 @@ export interface LikeWish {
  *   the method of `--like` trains the model itself
  */
 export function planComparison(asked: ComparisonWish): Comparison {
-  const { wishes, seeds, common } = asked;
+  const { wishes, seeds, forgetting, common } = asked;
   const seed = common.seed ?? 0;
   const budgets = budgetsOf(asked);
   const contenders = budgets.flatMap((budget) => {
@@ -64,7 +66,8 @@ export function planComparison(asked: ComparisonWish): Comparison {
     .map((wish): Contender => ({ label: wish.label, budget: null, settings: settingsOf(asked, wish, {}) }));
   for (const budget of budgets) refuseUnreachable(asked, budget, contenders);
   const like = asked.budgets !== undefined && "wish" in asked.budgets ? likeText(asked.budgets) : null;
-  return { budgets, like, contenders: [...contenders, ...references], seed, seeds, looks: [], dropped: [] };
+  const all = [...contenders, ...references];
+  return { budgets, like, contenders: all, seed, seeds, forgetting, looks: [], dropped: [] };
 }
 
 /** As `--like` has it. */

@@ -10,7 +10,18 @@ import { FINETUNE_OPTIONS } from "../../train/settings/options.ts";
 const wishes = (methods: string[] | undefined, learningRate: string[] = []) => readWishes({ methods, learningRate });
 
 test("what all runs share is defined once, by finetune; the rest are flags of methods", () => {
-  const own = new Set(["methods", "params", "like", "seeds", "learningRate", "out", "resume", "job", "jobs"]);
+  const own = new Set([
+    "methods",
+    "params",
+    "like",
+    "seeds",
+    "forgetting",
+    "learningRate",
+    "out",
+    "resume",
+    "job",
+    "jobs",
+  ]);
   const finetune = new Map<string, unknown>(Object.entries(FINETUNE_OPTIONS));
   for (const [key, option] of Object.entries(COMPARE_OPTIONS)) {
     if (!own.has(key)) expect(option as unknown, key).toBe(finetune.get(key));

@@ -19,7 +19,7 @@ const NOTHING_GIVEN = absentValues(FINETUNE_OPTIONS);
 
 /** The settings that all runs share. @throws {RandloraError} `usage` as `askedSettings` */
 export function commonSettings(model: string | undefined, options: CompareOptions): Partial<FlatSettings> {
-  const { methods: _methods, params: _params, like: _like, seeds: _seeds, ...rest } = options;
+  const { methods: _methods, params: _params, like: _like, seeds: _seeds, forgetting: _tokens, ...rest } = options;
   const { learningRate: _rates, out: _out, resume: _resume, dryRun: _dry, job: _job, jobs: _jobs, ...common } = rest;
   return askedSettings(model, { ...NOTHING_GIVEN, ...common });
 }

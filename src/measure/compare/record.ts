@@ -4,7 +4,7 @@ import { brief, oneLine, quote } from "../../files/failure.ts";
 import type { SourceHashes } from "../../train/model/same-sources.ts";
 import { formatSettings, parseTrainSettings } from "../../train/settings/settings.ts";
 import { plannedRuns } from "./plan.ts";
-import type { Comparison, RunResult } from "./types.ts";
+import type { Comparison, DrawnByBase, RunResult } from "./types.ts";
 
 /** What compare.json holds: what is compared, on what, and what came of it so far. */
 export interface ComparisonRecord {
@@ -30,6 +30,8 @@ const RESULT = v.strictObject({
   valid_loss: amount,
   best_valid_loss: amount,
   accuracy: amount,
+  forgetting: v.optional(amount),
+  forgetting_error: v.optional(amount),
   seconds: v.pipe(v.number(), v.finite(), v.minValue(0)),
   peak_bytes: v.nullable(count),
   error: v.nullable(v.string()),
@@ -46,6 +48,7 @@ const RECORD = v.strictObject({
   seeds: positive,
   looks: v.optional(v.array(positive), []),
   dropped: v.optional(v.array(label), []),
+  forgetting: v.optional(count, 0),
   sha256: v.optional(
     v.strictObject({ data: hash, pixels: v.optional(hash), base: v.optional(hash), config: v.optional(hash) }),
   ),
@@ -58,11 +61,11 @@ const RECORD = v.strictObject({
 
 /** The text of compare.json. */
 export function formatRecord({ comparison, sources: sha256, results }: ComparisonRecord): string {
-  const { budgets, like, contenders, seed, seeds, looks, dropped } = comparison;
+  const { budgets, like, contenders, seed, seeds, looks, dropped, forgetting } = comparison;
   const methods = contenders.map(({ label: method, budget, settings }) => {
     return { method, budget, settings: formatSettings(settings) };
   });
-  const what = { format: "randlora-comparison", version: 1, budgets, like, seed, seeds, looks, dropped };
+  const what = { format: "randlora-comparison", version: 1, budgets, like, seed, seeds, looks, dropped, forgetting };
   return `${JSON.stringify({ ...what, sha256, methods, results }, undefined, 2)}\n`;
 }
 
@@ -73,11 +76,11 @@ export function parseRecord(json: unknown, file: string): ComparisonRecord {
     const [issue] = found.issues;
     throw damaged(file, `${quote(v.getDotPath(issue) ?? "")}: ${brief(issue.message)}`);
   }
-  const { budgets, like, seed, seeds, looks, dropped, sha256: sources, methods, results } = found.output;
+  const { budgets, like, seed, seeds, looks, dropped, forgetting, sha256: sources, methods, results } = found.output;
   const contenders = methods.map(({ method, budget, settings }) => {
     return { label: method, budget, settings: parseTrainSettings(settings, `${file}: ${oneLine(method)}`) };
   });
-  const comparison = { budgets, like, contenders, seed, seeds, looks, dropped };
+  const comparison = { budgets, like, contenders, seed, seeds, looks, dropped, forgetting };
   refuseForeign(comparison, results, file);
   return { comparison, sources, results };
 }
@@ -85,6 +88,19 @@ export function parseRecord(json: unknown, file: string): ComparisonRecord {
 /** Reads a result that stands alone. `file` is named in errors. @throws RandloraError `format` */
 export function parseResult(json: unknown, file: string): RunResult {
   const read = v.safeParse(RESULT, json);
+  if (read.success) return read.output;
+  throw damaged(file, brief(read.issues[0].message));
+}
+
+const loss = v.pipe(v.number(), v.finite());
+const DRAWN = v.strictObject({
+  texts: v.array(v.array(count)),
+  base: v.object({ nll: loss, sums: v.array(v.strictObject({ nll: loss, tokens: count })) }),
+});
+
+/** Reads the texts that the base drew. `file` is named in errors. @throws RandloraError `format` */
+export function parseDrawn(json: unknown, file: string): DrawnByBase {
+  const read = v.safeParse(DRAWN, json);
   if (read.success) return read.output;
   throw damaged(file, brief(read.issues[0].message));
 }

@@ -6,10 +6,10 @@ import { RecordingStream } from "../../terminal/testing/terminal.ts";
 import { resolveImages } from "../../train/settings/images.ts";
 import { resolveSettings } from "../../train/settings/resolve-settings.ts";
 import type { Metrics } from "../../train/types.ts";
-import { methodCurves, sizeAxes, sizeFigure } from "./curves.ts";
+import { methodCurves, sizeAxes, sizeFigure, tradeFigure } from "./curves.ts";
 import { comparePage } from "./page.ts";
 import { type Compared, compareJson, compareText } from "./result.ts";
-import { curvesSvg, sizesSvg } from "./svg.ts";
+import { curvesSvg, sizesSvg, tradeSvg } from "./svg.ts";
 import { curvesPlot } from "./terminal.ts";
 
 const PLAIN = createStyle(new RecordingStream(), {});
@@ -43,6 +43,7 @@ const RECORD: ComparisonRecord = {
     seed: 0,
     seeds: 2,
     looks: [],
+    forgetting: 0,
     dropped: [],
     contenders: [
       contender("lora", "lora", 1e3),
@@ -244,6 +245,32 @@ describe("plots", () => {
     }
   });
 
+  test("loss against forgetting: the Pareto front is what nobody beats in both", () => {
+    expect(tradeFigure(RECORD)).toBeUndefined();
+    const forgotten: Readonly<Record<string, number>> = { lora: 0.1, "randlora+sparse": 0.2, full: 0.3 };
+    const measured = RECORD.results.map((one) => {
+      const forgetting = (forgotten[one.method] ?? 0) + one.seed / 100;
+      return { ...one, loss: one.loss && Math.max(one.loss, 1), forgetting, forgetting_error: 0.01 };
+    });
+    const results = measured.map((one) => ({ ...one, best_valid_loss: one.method === "full" ? 1.5 : one.loss }));
+    const figure = tradeFigure({ ...RECORD, results });
+    if (figure === undefined) throw new Error("no figure");
+    const points = figure.methods.flatMap((method) => method.points);
+    expect(points.map(({ name, isOnFront }) => [name, isOnFront])).toEqual([
+      ["lora", true],
+      ["randlora+sparse", true],
+      ["full", false],
+    ]);
+    expect(points[0]?.forgetting.mean).toBeCloseTo(0.105, 12);
+    expect(figure.axes.x.from).toBe(0);
+    expect(tradeSvg(figure, "t").match(/ r="8"/g)).toHaveLength(2);
+    expect(tradeSvg(figure, "t").match(/<path /g)).toHaveLength(1);
+    const text = compareText({ ...COMPARED, results }, "", Infinity, PLAIN);
+    expect(text).toMatch(/validation +forgetting +s\.e\. /);
+    expect(text).toMatch(/\nlora .* 0\.1050 ± 0\.0071 +0\.0100 /);
+    expect(comparePage({ ...COMPARED, results })).toContain("![loss against forgetting](forgetting.svg)");
+  });
+
   test("loss against parameters: one line a method over its budgets, parameters by factors", () => {
     const budgets = [1000, 10_000];
     const contenders = budgets.flatMap((budget) => [
@@ -252,7 +279,7 @@ describe("plots", () => {
     ]);
     const results = contenders.map(({ label, budget }) => result(label, budget, 0, 1000 / (budget ?? 1)));
     const record = {
-      comparison: { budgets, like: null, seed: 0, looks: [], dropped: [], seeds: 1, contenders },
+      comparison: { budgets, like: null, seed: 0, looks: [], forgetting: 0, dropped: [], seeds: 1, contenders },
       results,
     };
     const figure = sizeFigure(record);

@@ -90,20 +90,21 @@ export function columnsOf({ comparison, results }: ComparisonRecord): readonly C
   const contenders = new Map(comparison.contenders.map((one) => [`${one.label} ${one.budget}`, one]));
   const of = ({ method, budget }: MethodSummary) => contenders.get(`${method} ${budget}`);
   const isValidated = results.some(({ best_valid_loss: loss }) => loss !== null);
+  const isMeasured = results.some(({ forgetting }) => typeof forgetting === "number");
   const isClassified = results.some(({ accuracy }) => accuracy !== null);
   const columns: (Column | undefined)[] = [
     { head: "method", align: "l", spare: 0, cell: ({ method }) => method },
     {
       head: "size",
       align: "l",
-      spare: 3,
+      spare: 4,
       cell: (summary) => {
         const contender = of(summary);
         const size = contender && sizeIn(contender);
         return size === undefined ? "" : `${size.setting} ${size.value}`;
       },
     },
-    { head: "rate", align: "r", spare: 4, cell: (one) => formatMeasure(of(one)?.settings.learningRate ?? NaN) },
+    { head: "rate", align: "r", spare: 5, cell: (one) => formatMeasure(of(one)?.settings.learningRate ?? NaN) },
     {
       head: "parameters",
       align: "r",
@@ -121,16 +122,20 @@ export function columnsOf({ comparison, results }: ComparisonRecord): readonly C
       ? { head: "validation", align: "r", spare: 0, cell: (one) => spreadText(one.best_valid_loss) }
       : undefined,
     isClassified ? { head: "accuracy", align: "r", spare: 0, cell: (one) => shareText(one.accuracy) } : undefined,
+    isMeasured ? { head: "forgetting", align: "r", spare: 1, cell: (one) => spreadText(one.forgetting) } : undefined,
+    isMeasured
+      ? { head: "s.e.", align: "r", spare: 6, cell: ({ forgetting_error: error }) => error?.toFixed(4) ?? "–" }
+      : undefined,
     {
       head: "time",
       align: "r",
-      spare: 1,
+      spare: 2,
       cell: ({ seconds }) => (seconds === null ? "–" : formatDuration(seconds.mean)),
     },
     {
       head: "memory",
       align: "r",
-      spare: 2,
+      spare: 3,
       cell: ({ peak_bytes: bytes }) => (bytes === null ? "–" : formatBytes(bytes)),
     },
   ];

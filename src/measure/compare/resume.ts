@@ -11,6 +11,7 @@ export interface Given {
   readonly budgets: readonly number[] | undefined;
   readonly like: string | undefined;
   readonly seeds: number | undefined;
+  readonly forgetting: number | undefined;
   /** By label. */
   readonly rates: ReadonlyMap<string, number>;
   readonly common: Partial<FlatSettings>;
@@ -21,7 +22,7 @@ export interface Given {
  * @throws RandloraError `usage` naming the flag that contradicts it
  */
 export function resumedComparison(recorded: Comparison, given: Given): Comparison {
-  const { labels, budgets, like, seeds = recorded.seeds, rates, common } = given;
+  const { labels, budgets, like, seeds = recorded.seeds, forgetting = recorded.forgetting, rates, common } = given;
   const had = [...new Set(recorded.contenders.map(({ label }) => label))];
   const isOther = (wanted: readonly unknown[], own: readonly unknown[]) =>
     JSON.stringify(wanted.toSorted()) !== JSON.stringify(own.toSorted());
@@ -31,6 +32,9 @@ export function resumedComparison(recorded: Comparison, given: Given): Compariso
     throw contradiction("params", budgets.join(","), recorded.budgets.join(","));
   }
   if (like !== undefined && like !== recorded.like) throw contradiction("like", like, recorded.like ?? "none");
+  if (forgetting !== recorded.forgetting) {
+    throw contradiction("forgetting", String(forgetting), String(recorded.forgetting));
+  }
   if (seeds < recorded.seeds) throw contradiction("seeds", String(seeds), String(recorded.seeds));
   for (const { label, settings } of recorded.contenders) {
     const rate = rates.get(label);

@@ -1,11 +1,10 @@
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { RandloraError } from "../../files/errors.ts";
-import { oneLine } from "../../files/failure.ts";
 import type { ModelLocation } from "../../models/folder/locate.ts";
 import { finetune } from "../../train/loop/finetune.ts";
 import type { KeptGpu } from "../../train/loop/kept-gpu.ts";
-import { METRICS_FILE, SETTINGS_FILE } from "../../files/run-names.ts";
+import { SETTINGS_FILE } from "../../files/run-names.ts";
 import { RunFolder } from "../../train/run/run-folder.ts";
 import { baseHashes, refuseOtherBase, refuseOtherData, type SourceHashes } from "../../train/model/same-sources.ts";
 import { isOwn, type Job } from "../../terminal/options/shared/job.ts";
@@ -16,11 +15,12 @@ import type { Subject } from "../../train/model/subject.ts";
 import type { TrainResult } from "../../train/result.ts";
 import type { Metrics, TrainObserver } from "../../train/types.ts";
 import type { ComparisonFolder } from "./folder.ts";
+import { drawByBase, forgettingOfRun } from "./forgetting.ts";
 import { isOf, RunTimes } from "./left.ts";
-import { measure, metricsOf } from "./measure.ts";
+import { measure, metricsOf, tampered, verified } from "./measure.ts";
 import { plannedRuns } from "./plan.ts";
 import type { ComparisonRecord } from "./record.ts";
-import type { Contender, FailedRun, PlannedRun, RunResult } from "./types.ts";
+import type { Contender, DrawnByBase, FailedRun, PlannedRun, RunResult } from "./types.ts";
 
 /** What a run is trained on. */
 export interface RunData<Batch> {
@@ -86,6 +86,7 @@ export async function compare<Batch>(
     record = { ...record, sources: await sourcesOf(input, signal) };
     if (job === undefined) await folder.write(record);
   }
+  const drawn = own.every(isDone) ? undefined : await drawByBase(input, observer, signal);
   for (const [index, run] of own.entries()) {
     if (signal.aborted) break;
     if (isDone(run)) continue;
@@ -95,7 +96,7 @@ export async function compare<Batch>(
       times.left(own, [...results, { method, budget, seed: run.settings.seed, seconds }]) ?? 0;
     times.begin();
     const watching = observer.begin(run, index, own.length, afterwards);
-    const result = await make(run, input, watching, signal).catch((thrown: unknown) => {
+    const result = await make(run, input, drawn, watching, signal).catch((thrown: unknown) => {
       if (signal.aborted) throw thrown;
       const message = thrown instanceof Error ? thrown.message : String(thrown);
       const result = resultOf(run, [], undefined, message);
@@ -150,6 +151,7 @@ export async function sourcesOf<Batch>(
 async function make<Batch>(
   run: PlannedRun,
   input: CompareInput<Batch>,
+  drawn: DrawnByBase | undefined,
   observer: TrainObserver,
   signal: AbortSignal,
 ): Promise<RunResult | undefined> {
@@ -171,7 +173,8 @@ async function make<Batch>(
   }
   if (result.ending === "interrupted") return undefined;
   const trained = { ...result, trainableParameters: result.trainableParameters - headParameters };
-  return resultOf(run, await metricsOf(parent, run), trained, null);
+  const done = resultOf(run, await metricsOf(parent, run), trained, null);
+  return { ...done, ...(drawn && (await forgettingOfRun(drawn, run, input, observer, signal))) };
 }
 
 /** The run's folder: a new one, or that of a process that was stopped. */
@@ -227,36 +230,4 @@ function resultOf(
     peak_bytes: result?.estimatedGpuBytes ?? null,
     error,
   };
-}
-
-/** What is recorded, without the results whose run is gone; a run whose files say otherwise is refused. */
-async function verified(
-  { folder, record }: Pick<CompareInput<unknown>, "folder" | "record">,
-  observer: CompareObserver,
-): Promise<ComparisonRecord> {
-  const runs = plannedRuns(record.comparison);
-  const results: RunResult[] = [];
-  for (const result of record.results) {
-    const run = runs.find((one) => isOf(result, one));
-    if (run === undefined || result.error !== null) {
-      results.push(result);
-      continue;
-    }
-    const path = folder.run(run.name);
-    if (!(await Bun.file(join(path, SETTINGS_FILE)).exists())) {
-      observer.note(`${oneLine(path)} is gone: the run is made again`);
-      continue;
-    }
-    const found = measure(await metricsOf(folder, run));
-    const recorded = new Map(Object.entries(result));
-    const isOther = Object.entries(found).some(([key, value]) => recorded.has(key) && recorded.get(key) !== value);
-    if (isOther) throw tampered(path, `its ${METRICS_FILE} is not what the comparison recorded`);
-    results.push(result);
-  }
-  return { ...record, results };
-}
-
-function tampered(path: string, cause: string): RandloraError {
-  const hint = "put back what was there, or remove the folder: its run is then made again";
-  return new RandloraError("format", `${oneLine(path)}: ${cause}`, hint);
 }

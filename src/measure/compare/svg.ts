@@ -1,5 +1,6 @@
 import { area } from "d3-shape";
-import { curveAxes, type MethodCurve, sizeAxes, type SizeFigure } from "./curves.ts";
+import { curveAxes, type MethodCurve, sizeAxes, type SizeFigure, type TradeFigure, type TradePoint } from "./curves.ts";
+import type { Spread } from "./statistics.ts";
 import { type Place, type Point, pointsOf } from "../../terminal/charts/axes.ts";
 import { PALETTE, svgChart } from "../../terminal/charts/svg-chart.ts";
 import { escape, label, round } from "../../terminal/charts/svg.ts";
@@ -72,6 +73,47 @@ export function sizesSvg(figure: SizeFigure, title: string): string {
           return [
             `<line x1="${left}" x2="${left}" y1="${high}" y2="${low}" stroke="${color}" stroke-width="1.5"/>`,
             dot(left, y(loss.mean), color, `${name}, ${parameters} parameters: ${loss.mean.toFixed(4)}`),
+          ];
+        }),
+      ];
+    }),
+  ]);
+}
+
+/**
+ * Held-out loss against forgetting: a point a contender with its sample deviations, a line where a method has several; what
+ * no other beats in both has a ring, and these are joined, dashed.
+ */
+export function tradeSvg({ measure, methods, axes }: TradeFigure, title: string): string {
+  const legend = [
+    ...methods.map(({ name }, at) => ({ text: name, color: colorOf(at) })),
+    { text: "Pareto front (dashed)", color: REFERENCE },
+  ];
+  const placeOf = ({ forgetting, loss }: TradePoint): Point => [forgetting.mean, loss.mean];
+  const front = methods
+    .flatMap(({ points }) => points.filter(({ isOnFront }) => isOnFront).map(placeOf))
+    .toSorted(([one], [other]) => one - other);
+  const names = { x: "forgetting (nats a token)", y: measure };
+  return svgChart({ title, axes, names, legend }, (x, y, path) => [
+    `<path d="${path(front)}" fill="none" stroke="${REFERENCE}" stroke-width="2" stroke-dasharray="6 4"/>`,
+    ...methods.flatMap(({ points }, at) => {
+      const color = colorOf(at);
+      return [
+        points.length > 1
+          ? `<path d="${path(points.map(placeOf))}" fill="none" stroke="${color}" stroke-width="2"/>`
+          : "",
+        ...points.flatMap(({ name, forgetting, loss, isOnFront }) => {
+          const [left, top] = [round(x(forgetting.mean)), round(y(loss.mean))];
+          const ends = (place: Place, { mean, deviation }: Spread) =>
+            [mean - (deviation ?? 0), mean + (deviation ?? 0)].map((value) => round(place(value)));
+          const [[west, east], [low, high]] = [ends(x, forgetting), ends(y, loss)];
+          const bar = `stroke="${color}" stroke-width="1.5"`;
+          const what = `${name}: ${measure} ${loss.mean.toFixed(4)}, forgetting ${forgetting.mean.toFixed(4)}`;
+          return [
+            `<line x1="${west}" x2="${east}" y1="${top}" y2="${top}" ${bar}/>`,
+            `<line x1="${left}" x2="${left}" y1="${low}" y2="${high}" ${bar}/>`,
+            isOnFront ? `<circle cx="${left}" cy="${top}" r="8" fill="none" stroke="${REFERENCE}"/>` : "",
+            dot(left, top, color, what),
           ];
         }),
       ];

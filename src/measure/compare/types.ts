@@ -1,3 +1,4 @@
+import type { Perplexity } from "../eval/perplexity.ts";
 import type { FlatSettings, TrainSettings } from "../../train/settings/settings.ts";
 
 /** A method with flags, as it was listed. */
@@ -33,6 +34,8 @@ export interface Comparison {
   readonly seeds: number;
   /** How many there were each time that all runs were done and more were asked for: each look spends chance. */
   readonly looks: readonly number[];
+  /** Tokens that the base draws, on which all runs are measured; 0: none are. */
+  readonly forgetting: number;
   /** Methods that were left out when it was resumed: they count among those that could have been best. */
   readonly dropped: readonly string[];
 }
@@ -63,12 +66,22 @@ export interface RunResult {
   readonly best_valid_loss: number | null;
   /** Of images, from 0 to 1. */
   readonly accuracy: number | null;
+  /** As of `eval forgetting`. */
+  readonly forgetting?: number | null | undefined;
+  /** Standard error. */
+  readonly forgetting_error?: number | null | undefined;
   /** Of training steps. */
   readonly seconds: number;
   /** Peak device memory, estimated. */
   readonly peak_bytes: number | null;
   /** Why the run failed. */
   readonly error: string | null;
+}
+
+/** Texts that the base of a comparison drew, and its losses on them. */
+export interface DrawnByBase {
+  readonly texts: readonly (readonly number[])[];
+  readonly base: Pick<Perplexity, "nll" | "sums">;
 }
 
 /** A run that failed though its losses did not diverge. */

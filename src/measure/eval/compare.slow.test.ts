@@ -44,9 +44,11 @@ afterAll(() => folder[Symbol.asyncDispose]());
 
 const cut = (of: readonly number[], size: number) => givenTexts(windows(of, size), size);
 
-function compare(model: string, options: Partial<ComparisonOptions> = {}) {
+async function compare(model: string, options: Partial<ComparisonOptions> = {}) {
   const location = { folder: model, weights: undefined };
-  return comparePerplexity(cut(ids, 16), { location, merged: false, open: () => openTestDevice(), ...options });
+  using opened = new DisposableStack();
+  const open = async () => opened.use(await openTestDevice());
+  return await comparePerplexity(cut(ids, 16), { location, merged: false, open, ...options });
 }
 
 async function mergedFolder(base: string, dtype: "keep" | "f32"): Promise<string> {
@@ -137,7 +139,8 @@ test("under --memory windows that do not fit are refused before anything is read
   const location = { folder: STORIES, weights: undefined };
   const measure = async (context: number, memory: number | undefined) => {
     let passes = 0;
-    const open = () => CpuDevice.open({ threads: 1, memory });
+    using device = await CpuDevice.open({ threads: 1, memory });
+    const open = async () => device;
     const onPasses = (count: number): void => void (passes = count);
     const found = await comparePerplexity(cut(many, context), { location, merged: false, open, onPasses }).catch(
       String,

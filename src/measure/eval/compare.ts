@@ -54,6 +54,8 @@ export function givenTexts(texts: readonly (readonly number[])[], size: number):
 export interface ComparisonOptions {
   readonly location: ModelLocation;
   readonly adapter?: AdapterChoice | undefined;
+  /** Of the base on the same texts, where that was measured before: with an adapter it is then not measured again. */
+  readonly known?: Perplexity | undefined;
   readonly generator?: GeneratorName | undefined;
   /** Measure what merging leaves of the adapter, too. */
   readonly merged: boolean;
@@ -61,7 +63,7 @@ export interface ComparisonOptions {
   readonly quantize?: BlocksName | undefined;
   /** `--kv-type`: what keys and values are held in. */
   readonly kvType?: KvName | undefined;
-  /** Opens the GPU, once the adapter has been found to fit. */
+  /** Opens the GPU, once the adapter has been found to fit; the caller closes it. */
   readonly open: () => Promise<Device>;
   /** Told how many times the texts are gone through, before that begins. */
   readonly onPasses?: (passes: number) => void;
@@ -78,7 +80,7 @@ export interface ComparisonOptions {
  * @throws RandloraError `usage` for `merged` where weights are quantized; as `MergedCheckpoint.open`, `Decoder.load` and `perplexity`
  */
 export async function comparePerplexity(texts: Texts, options: ComparisonOptions): Promise<Comparison> {
-  const { location, adapter, generator, merged, quantize, kvType = "f32", open } = options;
+  const { location, adapter, known, generator, merged, quantize, kvType = "f32", open } = options;
   const { onPasses, onTokens, signal, processes = ALONE } = options;
   const { folder, weights } = location;
   await using planned = adapter && (await MergedCheckpoint.open(weights ?? folder, [adapter], { generator }));
@@ -87,7 +89,7 @@ export async function comparePerplexity(texts: Texts, options: ComparisonOptions
   const mergedDtypes = [...new Set(changes.map(({ dtype }) => dtype))].toSorted();
   // Where the checkpoint is f32 already, merging writes the very numbers that are adapted.
   const rounds = merged && mergedDtypes.some((dtype) => dtype !== "F32");
-  using gpu = await open();
+  const gpu = await open();
   await refuseOtherDevice(processes, gpu);
   using decoder = await loadDecoder(gpu, folder, {
     weights,
@@ -122,7 +124,7 @@ export async function comparePerplexity(texts: Texts, options: ComparisonOptions
       ? undefined
       : await UnmergedAdapters.place(decoder, weights ?? folder, [adapter], { generator, signal });
   const ids = await texts.ids(decoder, on);
-  const base = await measure();
+  const base = (adapter && known) ?? (await measure());
   const rest = async () => {
     const profile = (await gpu.profiler?.report()) ?? [];
     return { base, mergedDtypes, quantized, tokensPerSecond: predicted / seconds, profile };

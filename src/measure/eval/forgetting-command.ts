@@ -1,11 +1,9 @@
-import { join } from "node:path";
 import { readRecords } from "../../data/records/records.ts";
 import { Contradiction, RandloraError } from "../../files/errors.ts";
 import { oneLine } from "../../files/failure.ts";
-import { readOptionalJsonObject } from "../../files/read-text.ts";
 import type { Context } from "../../terminal/options/command.ts";
 import { givenTexts, type Texts } from "./compare.ts";
-import { drawnTexts } from "./forgetting.ts";
+import { beginningOf, drawnTexts } from "./forgetting.ts";
 import { forgettingJson, forgettingText } from "./forgetting-report.ts";
 import { measureTexts, type ReadModel } from "./measure-texts.ts";
 import { windowSize } from "./perplexity.ts";
@@ -42,7 +40,7 @@ export async function evalForgetting(
       }
       // One more than is predicted: the token that the text begins with.
       const size = windowSize(model.config, asked ?? Math.min(DRAWN.length + 1, contextLength));
-      const beginning = await beginningOf(model);
+      const beginning = await beginningOf(model.folder, model.tokenizer);
       return drawnTexts({ count: texts ?? DRAWN.count, length: size - 1, beginning, seed: seed ?? 0 });
     },
     report(found, texts, { seed = 0 }, own) {
@@ -67,13 +65,4 @@ async function readTexts(path: string, most: number, size: number, { tokenizer }
   }
   if (texts.length > 0) return givenTexts(texts, size);
   throw new RandloraError("data", `${oneLine(path)}: no text of two tokens or more`, "give longer texts");
-}
-
-/** The token that a text of this model begins with. @throws RandloraError `model` where neither tokenizer nor config.json names one */
-async function beginningOf({ folder, tokenizer }: ReadModel): Promise<number> {
-  const { bos_token_id: bos } = await readOptionalJsonObject(join(folder, "config.json"));
-  const found = tokenizer.beginning ?? (typeof bos === "number" ? bos : tokenizer.eos?.id);
-  if (found !== undefined) return found;
-  const cause = "the model names no token that a text begins with, so that it cannot draw any";
-  throw new RandloraError("model", cause, "give texts with --file");
 }

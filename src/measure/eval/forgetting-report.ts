@@ -16,11 +16,11 @@ interface ForgettingJson extends QuantizedJson, ProfileJson {
   readonly seed?: number;
   /** Of the base. */
   readonly nll: number;
-  /** Mean of the differences a token, in nats: adapted less base. */
+  /** Nats a token: adapted less base. */
   readonly forgetting: number;
-  /** Standard error, over texts; null for one text. */
+  /** Standard error over texts. */
   readonly error: number | null;
-  /** With --merged the same of what merge would write. */
+  /** As merge would write it. */
   readonly merged?: object;
   readonly tokens_per_s: number;
 }

@@ -1,6 +1,10 @@
+import { join } from "node:path";
 import { generateBatch } from "../../chat/generation/batch.ts";
 import { DEFAULT_SAMPLING } from "../../chat/generation/sampling.ts";
 import { ALONE, gatherComputed, ownRange } from "../../mpi/processes.ts";
+import type { Tokenizer } from "../../data/text/tokenizer.ts";
+import { RandloraError } from "../../files/errors.ts";
+import { readOptionalJsonObject } from "../../files/read-text.ts";
 import type { Texts } from "./compare.ts";
 import type { Perplexity } from "./perplexity.ts";
 
@@ -62,4 +66,13 @@ export function drawnTexts({ count, length, beginning, seed }: Drawing): Texts {
       return Array.from({ length: count }, (_, at) => [beginning, ...drawn.slice(at * length, (at + 1) * length)]);
     },
   };
+}
+
+/** The token that a text of this model begins with. @throws RandloraError `model` where neither tokenizer nor config.json names one */
+export async function beginningOf(folder: string, tokenizer: Tokenizer): Promise<number> {
+  const { bos_token_id: bos } = await readOptionalJsonObject(join(folder, "config.json"));
+  const found = tokenizer.beginning ?? (typeof bos === "number" ? bos : tokenizer.eos?.id);
+  if (found !== undefined) return found;
+  const cause = "the model names no token that a text begins with, so that it cannot draw any";
+  throw new RandloraError("model", cause, "give texts with --file");
 }

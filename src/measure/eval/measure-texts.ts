@@ -1,6 +1,5 @@
 import { describeDefaultModel, findDefaultModel } from "../../chat/default-model.ts";
 import { sayQuantized } from "../../chat/load-model.ts";
-import { openDevice } from "../../compute/open-device.ts";
 import { loadTokenizer } from "../../data/text/load-tokenizer.ts";
 import type { Tokenizer } from "../../data/text/tokenizer.ts";
 import { RandloraError } from "../../files/errors.ts";
@@ -10,6 +9,7 @@ import { localPath } from "../../models/folder/local-path.ts";
 import { locateModel } from "../../models/folder/locate.ts";
 import { readRun } from "../../models/folder/run.ts";
 import { firstThenOthers, type Processes } from "../../mpi/processes.ts";
+import { KeptGpu } from "../../train/loop/kept-gpu.ts";
 import type { Context } from "../../terminal/options/command.ts";
 import type { Progress } from "../../terminal/progress.ts";
 import { sharedByTasks } from "../../terminal/options/shared-parts.ts";
@@ -89,6 +89,7 @@ async function measureShare<Flags extends TextFlags>(
   const { folder } = location;
   const [config, tokenizer] = [await loadConfig(folder), await loadTokenizer(folder)];
   const { device, signal } = context;
+  using gpu = new KeptGpu(device);
   let bar: Progress | undefined;
   const texts = await measure.textsOf(options, { folder, config, tokenizer });
   try {
@@ -99,7 +100,7 @@ async function measureShare<Flags extends TextFlags>(
       merged,
       quantize,
       kvType,
-      open: () => openDevice(device),
+      open: () => gpu.open(),
       processes,
       onPasses: (passes) => {
         const items = Math.ceil(((passes + Number(texts.isDrawn)) * texts.tokens) / processes.size);

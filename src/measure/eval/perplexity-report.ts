@@ -18,9 +18,9 @@ interface PerplexityJson extends QuantizedJson, ProfileJson {
   readonly tokens: number;
   readonly tokens_per_s: number;
   readonly base: FiguresJson;
-  /** With --adapter the same of W + ΔW in f32. */
+  /** With W + ΔW in f32. */
   readonly adapted?: object;
-  /** With --merged the same of what merge would write. */
+  /** As merge would write it. */
   readonly merged?: object;
 }
 

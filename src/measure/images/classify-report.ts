@@ -5,7 +5,6 @@ import { formatTable } from "../../terminal/table.ts";
 
 /** @json classify */
 export interface ClassifyJson extends QuantizedJson {
-  /** In the order of the command line. */
   readonly images: readonly ClassifiedImage[];
 }
 

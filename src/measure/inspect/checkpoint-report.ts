@@ -15,7 +15,6 @@ import { formatTable } from "../../terminal/table.ts";
 interface CheckpointJson {
   readonly kind: "checkpoint";
   readonly path: string;
-  /** Null, as the next three. */
   readonly method: null;
   readonly rank: null;
   readonly targets: null;
@@ -32,7 +31,6 @@ interface CheckpointJson {
   readonly classes?: readonly string[] | null;
   readonly tied: boolean | null;
   readonly parameters: number;
-  /** Mixtures of experts. */
   readonly experts: {
     /** Of a layer. */
     readonly count: number;
@@ -50,7 +48,6 @@ interface CheckpointJson {
   readonly weights: boolean;
   /** file, tensors, bytes. */
   readonly shards: readonly object[];
-  /** As the next two like an adapter's. */
   readonly dtypes: object;
   readonly groups: readonly object[];
   readonly layers: readonly object[];

@@ -41,16 +41,22 @@ export function axesOver(
   ticks: { readonly x: number; readonly y: number },
 ): { x: Axis; y: Axis } {
   const steps = shown.map(({ step }) => step);
-  const losses = shown.map(({ loss }) => loss);
-  const y = scaleLinear([least(losses, 0), most(losses, 1)], [0, 1]);
-  if (y(1) === y(0)) y.domain([least(losses, 0) - 0.5, most(losses, 1) + 0.5]);
-  y.nice(ticks.y);
   const x = scaleLinear([Math.min(least(steps, 0), 1), Math.max(most(steps, 1), 2)], [0, 1]);
   const whole = x.ticks(ticks.x).filter(Number.isInteger);
   return {
     x: axis(x.domain(), whole, x.tickFormat(ticks.x, "~s")),
-    y: axis(y.domain(), y.ticks(ticks.y), y.tickFormat(ticks.y)),
+    y: roundAxis(
+      shown.map(({ loss }) => loss),
+      ticks.y,
+    ),
   };
+}
+
+/** An axis that holds these values, in round numbers. @param ticks how many, about */
+export function roundAxis(values: readonly number[], ticks: number): Axis {
+  const [low, high] = [least(values, 0), most(values, 1)];
+  const scale = scaleLinear(low === high ? [low - 0.5, high + 0.5] : [low, high], [0, 1]).nice(ticks);
+  return axis(scale.domain(), scale.ticks(ticks), scale.tickFormat(ticks));
 }
 
 function axis(domain: readonly number[], ticks: readonly number[], format: (tick: number) => string): Axis {

@@ -20,7 +20,7 @@ export function jobOptions(topic: string) {
       text({
         value: "N|auto",
         topic,
-        help: "number of tasks of the job array; SLURM_ARRAY_TASK_ID or JOB_COMPLETION_INDEX says which part this is",
+        help: "number of tasks of the job array, which says which part this is",
       }),
       (value) => (value === "auto" ? value : readCount(value)),
     ),
