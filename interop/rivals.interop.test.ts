@@ -33,11 +33,15 @@ interface Rival {
   readonly options: Options;
   readonly spread?: number;
   readonly rate: number;
+  /** The least share of weights of 16 bits that are the same, and how many units others may be apart; 0.999 and 1 by default. */
+  readonly equal?: readonly [share: number, units: number];
 }
 
 const RIVALS: Readonly<Record<string, Rival>> = {
   miss: { config: "MissConfig", options: { r: 24 }, rate: 1e-3 },
   "miss, mini": { config: "MissConfig", options: { r: 5, init_weights: "mini", mini_r: 4 }, rate: 1e-3 },
+  // PEFT rounds K to 16 bits before it divides by in, and again after: some elements of ΔW are a unit apart.
+  c3a: { config: "C3AConfig", options: { block_size: 4 }, spread: 3, rate: 0.05, equal: [0.9, 2] },
   gralora: { config: "GraloraConfig", options: { r: 8, alpha: 4, gralora_k: 4 }, rate: 5e-3 },
 };
 
@@ -69,11 +73,17 @@ describe.each(["llama-f32", "qwen2-f16", "mistral-bf16"] as const)("on %s", (mod
         count++;
         if (apart === 0) equal++;
         if (value !== old[at]) changed++;
-        far = Math.max(far, dtype === "f32" ? apart / largest / 1e-6 : apart / ulp(value, dtype));
+        far = Math.max(
+          far,
+          dtype === "f32"
+            ? apart / largest / 1e-6
+            : apart / Math.max(ulp(value, dtype), ulp(value - (old[at] ?? NaN), dtype)),
+        );
       });
     }
-    expect(far).toBeLessThanOrEqual(1);
-    if (dtype !== "f32") expect(equal / count).toBeGreaterThanOrEqual(0.999);
+    const [share, units] = RIVALS[name]?.equal ?? [0.999, 1];
+    expect(far).toBeLessThanOrEqual(dtype === "f32" ? 1 : units);
+    if (dtype !== "f32") expect(equal / count).toBeGreaterThanOrEqual(share);
     expect(changed / count).toBeGreaterThan(0.2);
   });
 });

@@ -6,9 +6,22 @@ from pathlib import Path
 from typing import Any
 
 import peft
+import peft.tuners.c3a.layer as c3a
 import torch
 from adapters import load_base
 from safetensors.torch import save_file
+
+
+class Convolution:
+    """C3A's product as its own matrix has it: the gradient of x that PEFT 0.21.2's BlockCircularConvolution returns is that of another
+    matrix (its K is not reversed), so that only the last adapted layer of a model is trained by the slopes of its loss."""
+
+    @staticmethod
+    def apply(x: torch.Tensor, kernel: torch.Tensor) -> torch.Tensor:
+        return x @ c3a.get_circulant_fast(kernel).T
+
+
+c3a.BlockCircularConvolution = Convolution
 
 
 def rival(name: str, base: str, options: dict[str, Any], spread: float, out: str) -> None:

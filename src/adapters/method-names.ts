@@ -9,6 +9,7 @@ export const METHOD_NAMES = [
   "kradapter",
   "miss",
   "gralora",
+  "c3a",
   "hybrid",
   "full",
 ] as const;

@@ -1,6 +1,7 @@
 import { RandloraError } from "../files/errors.ts";
 import { oneLine, quote } from "../files/failure.ts";
 import type { BaseModel } from "./base/base.ts";
+import { c3a } from "./formulas/c3a.ts";
 import { dora } from "./dora/method.ts";
 import { full } from "./full/method.ts";
 import { gralora } from "./formulas/gralora.ts";
@@ -30,6 +31,7 @@ const DEFINITIONS = {
   kradapter,
   miss,
   gralora,
+  c3a,
   hybrid,
   full,
 } satisfies Record<MethodName, TrainedMethod>;
