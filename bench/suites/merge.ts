@@ -2,7 +2,7 @@ import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { merge } from "../../src/adapters/merge/to-files/run.ts";
-import type { MergeObserver } from "../../src/adapters/merge/to-files/types.ts";
+import { SILENT } from "../../src/adapters/merge/to-files/types.ts";
 import { type PlannedTensor, plannedBytes, SafetensorsWriter } from "../../src/files/safetensors/writer.ts";
 import type { Suite } from "../suite.ts";
 
@@ -18,8 +18,6 @@ const MODULES = {
 const EMBEDDING = [49152, 576] as const;
 const R = 16;
 const GENERATORS = ["torch-mt19937-bf16-v2", "torch-mt19937-f32", "philox-v1"] as const;
-
-const SILENT: MergeObserver = { warn() {}, start() {}, tensor() {}, bytes() {}, verify() {}, verified() {} };
 
 const SETTINGS = {
   dtype: "keep",

@@ -5,6 +5,7 @@ import { expectedStories, STORIES } from "../../../fixtures/stories/storyteller.
 import { CpuDevice } from "../../compute/cpu/cpu.ts";
 import { openTestDevice, TEST_DEVICE } from "../../compute/device/testing/open.ts";
 import { merge } from "../../adapters/merge/to-files/run.ts";
+import { SILENT } from "../../adapters/merge/to-files/types.ts";
 import { readModel, rounded, widened, writeAdapter, writeModel } from "../../adapters/merge/testing/models.ts";
 import { numbers, writeFolder } from "../../adapters/testing/adapters.ts";
 import { writePackedExperts } from "../../models/testing/packed-experts.ts";
@@ -53,7 +54,6 @@ async function compare(model: string, options: Partial<ComparisonOptions> = {}) 
 
 async function mergedFolder(base: string, dtype: "keep" | "f32"): Promise<string> {
   const out = folder.at(`merged-${dtype}`);
-  const observer = { warn: () => {}, start: () => {}, tensor: () => {}, bytes: () => {}, verify() {}, verified() {} };
   const none = { generator: undefined, unmerge: false, verify: false, force: true, dryRun: false, device: TEST_DEVICE };
   const options = {
     base,
@@ -65,7 +65,7 @@ async function mergedFolder(base: string, dtype: "keep" | "f32"): Promise<string
     maxShardSize: 5e9,
     ...none,
   } as const;
-  await merge(options, observer, new AbortController().signal);
+  await merge(options, SILENT, new AbortController().signal);
   return out;
 }
 

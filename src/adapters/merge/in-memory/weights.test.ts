@@ -10,6 +10,7 @@ import type { Device } from "../../../compute/device/device.ts";
 import { openTestDevice } from "../../../compute/device/testing/open.ts";
 import { read } from "../../../compute/device/transfer.ts";
 import { merge } from "../to-files/run.ts";
+import { SILENT } from "../to-files/types.ts";
 import { readModel, rounded, type TestAdapter, weights, widened, writeAdapter, writeModel } from "../testing/models.ts";
 import type { Decoder } from "../../../models/decoder/decoder.ts";
 import { loadDecoder } from "../../../models/folder/load-decoder.ts";
@@ -153,7 +154,6 @@ async function mergedFolder(
   dtype: "keep" | "f32" = "keep",
 ): Promise<string> {
   const out = folder.at(`merged-${merged++}`);
-  const observer = { warn: () => {}, start: () => {}, tensor: () => {}, bytes: () => {}, verify() {}, verified() {} };
   const none = {
     generator: undefined,
     unmerge: false,
@@ -163,7 +163,7 @@ async function mergedFolder(
     device: OPTIONS.device,
   };
   const options = { base, adapters, scales, out, dtype, rounding: "once", maxShardSize: 5e9, ...none } as const;
-  await merge(options, observer, new AbortController().signal);
+  await merge(options, SILENT, new AbortController().signal);
   return out;
 }
 

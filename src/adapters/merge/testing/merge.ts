@@ -3,7 +3,8 @@ import { readdir } from "node:fs/promises";
 import { TEST_DEVICE } from "../../../compute/device/testing/open.ts";
 import type { WritableFloatDtype } from "../../../files/safetensors/dtype.ts";
 import { merge } from "../to-files/run.ts";
-import type { MergeObserver, MergeOptions, MergeSummary } from "../to-files/types.ts";
+import type { Progress, ProgressSpec } from "../../../terminal/progress.ts";
+import type { MergeOptions, MergeSummary, MergeSurface } from "../to-files/types.ts";
 import {
   readModel,
   type Tensors,
@@ -15,23 +16,22 @@ import {
 } from "./models.ts";
 import { TemporaryFolder } from "../../../files/testing/folder.ts";
 
-/** An observer that remembers. */
-export class Notes implements MergeObserver {
+/** A surface that remembers. */
+export class Notes implements MergeSurface {
   readonly warnings: string[] = [];
-  total = { bytes: 0, tensors: 0 };
+  readonly log = { warn: (line: string) => void this.warnings.push(line) };
+  total = { bytes: 0 };
   readonly seen: string[] = [];
   bytesSeen = 0;
-  warn(line: string): void {
-    this.warnings.push(line);
-  }
-  start(total: { bytes: number; tensors: number }): void {
-    this.total = total;
+  progress({ bytes }: ProgressSpec): Progress {
+    if (bytes !== undefined) this.total = { bytes };
+    const close = (): void => {};
+    const add = ({ bytes = 0 }: { readonly bytes?: number }): void => this.bytes(bytes);
+    return { add, label: (name) => this.tensor(name), close, [Symbol.dispose]: close };
   }
   tensor(name: string): void {
     this.seen.push(name);
   }
-  verify(): void {}
-  verified(): void {}
   bytes(count: number): void {
     this.bytesSeen += count;
   }

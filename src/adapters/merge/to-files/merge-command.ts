@@ -8,11 +8,10 @@ import { locateModel, modelOfRun } from "../../../models/folder/locate.ts";
 import { refuseMistyped } from "../../../models/folder/mistyped.ts";
 import { hubBaseName, localPath } from "../../../models/folder/local-path.ts";
 import type { Context } from "../../../terminal/options/command.ts";
-import type { Progress } from "../../../terminal/progress.ts";
 import { combineWish } from "../combine/wish.ts";
 import type { MergeFlags } from "./options.ts";
 import { defaultOutput } from "./output.ts";
-import type { MergeObserver, MergeOptions, MergeReport, MergeSummary } from "./types.ts";
+import type { MergeOptions, MergeReport, MergeSummary } from "./types.ts";
 import { mergeJson, mergeText, notesOfNothing } from "./report.ts";
 import { merge } from "./run.ts";
 
@@ -79,15 +78,11 @@ export async function writeModel(
 }
 
 async function mergeShown(settings: MergeOptions, title: string, context: Context): Promise<MergeSummary> {
-  const observer = new Observer(context, title);
   try {
-    return await merge(settings, observer, context.signal);
+    return await merge(settings, context, context.signal, title);
   } catch (thrown) {
-    observer.close();
     if (context.signal.aborted) context.log.info("cancelled; nothing written");
     throw thrown;
-  } finally {
-    observer.close();
   }
 }
 
@@ -114,47 +109,4 @@ function noAdapter(given: string): RandloraError {
 async function weightsOf(path: string): Promise<string> {
   const found = await naming(path, "read", stat(path));
   return found.isDirectory() ? (await locateModel(path)).folder : path;
-}
-
-/** Shows a merge's progress as a bar on stderr. */
-class Observer implements MergeObserver {
-  readonly #context: Context;
-  readonly #title: string;
-  #bar: Progress | undefined;
-
-  constructor(context: Context, title: string) {
-    this.#context = context;
-    this.#title = title;
-  }
-
-  warn(line: string): void {
-    this.#context.log.warn(line);
-  }
-
-  start({ bytes: total, tensors }: { bytes: number; tensors: number }): void {
-    this.#bar = this.#context.progress({ title: this.#title, bytes: total, items: tensors, unit: "tensors" });
-  }
-
-  tensor(name: string): void {
-    this.#bar?.label(name);
-    this.#bar?.add({ items: 1 });
-  }
-
-  bytes(count: number): void {
-    this.#bar?.add({ bytes: count });
-  }
-
-  verify(tensors: number): void {
-    this.close();
-    this.#bar = this.#context.progress({ title: "verifying", items: tensors, unit: "tensors" });
-  }
-
-  verified(): void {
-    this.#bar?.add({ items: 1 });
-  }
-
-  close(): void {
-    this.#bar?.close();
-    this.#bar = undefined;
-  }
 }

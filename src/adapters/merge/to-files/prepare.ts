@@ -20,7 +20,7 @@ import { planAdapters } from "../loaded-adapter.ts";
 import { MergedCheckpoint } from "../merged-checkpoint.ts";
 import type { MergePlan, OutputTensor } from "../plan.ts";
 import { noteOfBlocks } from "../trained-in-blocks.ts";
-import type { MergeObserver, MergeOptions, MergeSummary } from "./types.ts";
+import type { MergeOptions, MergeSummary, MergeSurface } from "./types.ts";
 
 /** A merge of which everything is known but the values: what is read, and what will be written. */
 export interface PreparedMerge {
@@ -43,7 +43,7 @@ export interface PreparedMerge {
 /** Opens base and adapters, and plans the output. @throws RandloraError naming file, tensor and cause */
 export async function prepareMerge(
   options: MergeOptions,
-  observer: Pick<MergeObserver, "warn">,
+  { log }: Pick<MergeSurface, "log">,
   resources: AsyncDisposableStack,
 ): Promise<PreparedMerge> {
   const weights = onePerAdapter("scale", options.scales, options.adapters, 1).map((one) =>
@@ -54,15 +54,15 @@ export async function prepareMerge(
   const { checkpoint, config } = base;
   const check = options.unmerge ? refuseUnmerge : undefined;
   const plans = await planAdapters(options.adapters, base.base, options.generator, resources, check);
-  for (const { notes } of plans) for (const note of notes) observer.warn(note);
-  for (const path of options.adapters) for (const note of await noteOfBlocks(path)) observer.warn(note);
+  for (const { notes } of plans) for (const note of notes) log.warn(note);
+  for (const path of options.adapters) for (const note of await noteOfBlocks(path)) log.warn(note);
   const model = await ggufModel(options, out, checkpoint);
   const applied = combining(plans, weights, options);
   const merged = new MergedCheckpoint(base, applied, model?.dtypeOf.bind(model) ?? options.dtype);
   const { plan: whole } = merged;
   const gguf = model && planGguf(whole.untied ? model.untied() : model, whole.tensors, checkpoint);
   const plan = gguf ? { ...whole, tensors: whole.tensors.filter(({ name }) => gguf.tensors.has(name)) } : whole;
-  for (const note of [...plan.notes, ...(gguf?.notes ?? [])]) observer.warn(note);
+  for (const note of [...plan.notes, ...(gguf?.notes ?? [])]) log.warn(note);
   const isFile = gguf !== undefined || (await isLoneFile(options.base));
   if (!isFile && config === undefined) throw missingConfig(checkpoint.folder);
   const shards = isFile
@@ -89,17 +89,17 @@ export async function writeOtherFiles(
   dtype: OutputDtype,
   target: string,
   folder: string,
-  observer: Pick<MergeObserver, "warn">,
+  { log }: Pick<MergeSurface, "log">,
 ): Promise<void> {
   const { checkpoint, config } = merged.base;
   if (!isFile && config !== undefined) {
     const labels = plan.head && (await labelsOf(plan.head));
     const head = plan.head && labels && { ...plan.head, labels };
     const changes = { dtype, untied: plan.untied, head };
-    const warn = (line: string): void => observer.warn(line);
+    const warn = (line: string): void => log.warn(line);
     await writeModelFiles({ checkpoint, target, folder, config, changes, shards, warn });
   } else if (plan.untied && gguf === undefined) {
-    observer.warn('the output embedding is no longer tied: set "tie_word_embeddings": false in config.json');
+    log.warn('the output embedding is no longer tied: set "tie_word_embeddings": false in config.json');
   }
 }
 

@@ -8,7 +8,7 @@ import type { StreamOptions, TensorReport } from "../tensor-stream.ts";
 import { GgufSink } from "../to-gguf/sink.ts";
 import { openWritten, openWrittenGguf } from "./output.ts";
 import { bytesOf, type PreparedMerge, prepareMerge, writeOtherFiles } from "./prepare.ts";
-import { type MergeObserver, type MergeOptions, type MergeSummary, NOTHING_DONE } from "./types.ts";
+import { type MergeOptions, type MergeSummary, type MergeSurface, NOTHING_DONE } from "./types.ts";
 import { verifyMerge } from "./verify.ts";
 
 /** Bytes of weights that are read, computed and written at the same time. */
@@ -26,19 +26,20 @@ type PathOf = (shard: PlannedShard) => string;
  */
 export async function merge(
   options: MergeOptions,
-  observer: MergeObserver,
+  surface: MergeSurface,
   signal: AbortSignal,
+  title = "merging",
 ): Promise<MergeSummary> {
   const clock = new StageClock();
   await using resources = new AsyncDisposableStack();
-  const prepared = await prepareMerge(options, observer, resources);
+  const prepared = await prepareMerge(options, surface, resources);
   const { out, isFile, shards, merged, plan, summary, checks } = prepared;
   clock.end("plan");
   const publication = resources.use(await Publication.begin(out, checks));
   await requireSpace(publication.target, summary.bytes);
   // Only now: a dry run refuses what the merge would refuse. The publication is aborted, which leaves nothing.
   if (options.dryRun) return { ...summary, ...NOTHING_DONE, seconds: clock.stages() };
-  await writeOtherFiles(prepared, options.dtype, publication.target, publication.partPath, observer);
+  await writeOtherFiles(prepared, options.dtype, publication.target, publication.partPath, surface);
   clock.end("files");
   const opening = openDevice(options.device); // awaited below; bases are drawn meanwhile
   opening.catch(() => {}); // reported to whoever waits for it
@@ -49,11 +50,15 @@ export async function merge(
   const gpu = await opening;
   Bun.gc(true); // what the bases were made of is large, and must not wait for the collector's next turn
   signal.throwIfAborted();
-  observer.start({ bytes: bytesOf(shards), tensors: plan.tensors.length, out });
+  const spec = { items: plan.tensors.length, unit: "tensors" };
+  using bar = surface.progress({ title, bytes: bytesOf(shards), ...spec });
   const pathOf: PathOf = ({ file }) => (isFile ? publication.partPath : join(publication.partPath, file));
   const { rounding } = options;
-  const onTensor = (name: string): void => observer.tensor(name);
-  const onBytes = (count: number): void => observer.bytes(count);
+  const onTensor = (name: string): void => {
+    bar.label(name);
+    bar.add({ items: 1 });
+  };
+  const onBytes = (bytes: number): void => bar.add({ bytes });
   const { reports, blocksError } = await writeShards(prepared, pathOf, { rounding, signal, onTensor, onBytes });
   clock.end("merge");
   let maxErrorUlp: number | undefined;
@@ -61,8 +66,9 @@ export async function merge(
     await using files = new AsyncDisposableStack();
     const written = await readBack(prepared, pathOf, files);
     const largest = new Map(reports.map(({ name, maxAbsDelta }) => [name, maxAbsDelta]));
-    observer.verify(plan.tensors.length);
-    const onVerified = (): void => observer.verified();
+    bar.close();
+    using checked = surface.progress({ title: "verifying", ...spec });
+    const onVerified = (): void => checked.add({ items: 1 });
     maxErrorUlp = await verifyMerge(plan.tensors, adapters, written, rounding, largest, signal, onVerified);
     clock.end("verify");
   }

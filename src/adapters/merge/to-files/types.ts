@@ -1,5 +1,6 @@
 import type { GeneratorName } from "../../../compute/random/names.ts";
 import type { ProfileJson } from "../../../terminal/profile.ts";
+import type { Progress, ProgressSpec } from "../../../terminal/progress.ts";
 import type { Combination } from "../combine/names.ts";
 import type { KernelTime } from "../../../compute/device/device.ts";
 import type { DeviceOptions } from "../../../compute/open-device.ts";
@@ -66,18 +67,17 @@ export interface MergeOptions {
   readonly device?: DeviceOptions | undefined;
 }
 
-/** Where a merge tells how far it is. The loop itself prints nothing. */
-export interface MergeObserver {
-  warn(text: string): void;
-  /** The plan is made: so much will be written. */
-  start(total: { readonly bytes: number; readonly tensors: number; readonly out: string }): void;
-  tensor(name: string): void;
-  bytes(count: number): void;
-  /** All is written, and so many tensors are looked through again. */
-  verify(tensors: number): void;
-  /** One of them is. */
-  verified(): void;
+/** Where a merge tells how far it is: a command's context. */
+export interface MergeSurface {
+  readonly log: { warn(line: string): void };
+  progress(spec: ProgressSpec): Progress;
 }
+
+/** Nobody looks. */
+export const SILENT: MergeSurface = {
+  log: { warn() {} },
+  progress: () => ({ add() {}, label() {}, close() {}, [Symbol.dispose]() {} }),
+};
 
 export interface MergeSummary {
   readonly out: string;

@@ -2,6 +2,7 @@ import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { merge } from "../../../adapters/merge/to-files/run.ts";
+import { SILENT } from "../../../adapters/merge/to-files/types.ts";
 import { CpuDevice } from "../../../compute/cpu/cpu.ts";
 import type { DeviceOptions } from "../../../compute/open-device.ts";
 import { embeddedData, embeddedModel } from "../../../models/folder/embedded.ts";
@@ -34,8 +35,6 @@ const FORMATS: Readonly<Record<RunName, string>> = {
 const STEPS = 10;
 /** Shares of the stored numbers that other orders of summation explain. */
 const TOLERANCE = { losses: 1e-4, gradientNorms: 2e-3 } as const;
-
-const SILENT_MERGE = { warn() {}, start() {}, tensor() {}, bytes() {}, verify() {}, verified() {} };
 
 /** Ten steps on the embedded model, and a merge of what they trained, which checks a sample of itself in f64. */
 export function trainingChecks(options: DeviceOptions): Check[] {
@@ -90,7 +89,7 @@ async function trained(
   await devices.close(); // a merge opens its own
   const out = join(folder, "merged");
   const merging = { base: model, adapters: [path], out, device: options, verify: true, ...AS_IT_IS };
-  await merge(merging, SILENT_MERGE, signal);
+  await merge(merging, SILENT, signal);
   return {
     run,
     losses: steps.map(({ loss }) => loss),
