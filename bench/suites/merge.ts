@@ -2,7 +2,7 @@ import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { merge } from "../../src/adapters/merge/to-files/run.ts";
-import { SILENT } from "../../src/adapters/merge/to-files/types.ts";
+import { SILENT } from "../../src/terminal/progress.ts";
 import { type PlannedTensor, plannedBytes, SafetensorsWriter } from "../../src/files/safetensors/writer.ts";
 import type { Suite } from "../suite.ts";
 

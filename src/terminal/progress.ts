@@ -98,14 +98,23 @@ export function createProgress(
   };
 }
 
+/** Where work shows how far it is: a command's context. */
+export interface WorkSurface {
+  readonly log: { warn(line: string): void };
+  progress(spec: ProgressSpec): Progress;
+}
+
+/** Nobody looks. */
+export const SILENT: WorkSurface = { log: { warn: nothing }, progress: silentProgress };
+
 /** A bar for work that says how many bytes of how many are done: it begins when that is first said. */
 export class BytesBar implements Disposable {
-  readonly #surface: { progress(spec: ProgressSpec): Progress };
+  readonly #surface: Pick<WorkSurface, "progress">;
   readonly #title: string;
   #bar: Progress | undefined;
   #done = 0;
 
-  constructor(surface: { progress(spec: ProgressSpec): Progress }, title: string) {
+  constructor(surface: Pick<WorkSurface, "progress">, title: string) {
     this.#surface = surface;
     this.#title = title;
   }
@@ -126,7 +135,7 @@ export class ModulesBar implements Disposable {
   readonly #bar: Progress;
 
   constructor(
-    surface: { progress(spec: ProgressSpec): Progress },
+    surface: Pick<WorkSurface, "progress">,
     title: string,
     { modules, operations }: { readonly modules: number; readonly operations: number },
   ) {

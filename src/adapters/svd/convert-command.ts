@@ -4,12 +4,11 @@ import { visible } from "../../files/visible.ts";
 import { localPath } from "../../models/folder/local-path.ts";
 import { formatAmount, formatMeasure, formatNumber, formatShare } from "../../terminal/format.ts";
 import type { Context } from "../../terminal/options/command.ts";
-import { ModulesBar } from "../../terminal/progress.ts";
 import { formatTable } from "../../terminal/table.ts";
 import { openModel } from "../base/named-base.ts";
 import type { Kept } from "./best-factors.ts";
 import type { KeptShare } from "./to-lora.ts";
-import { type WriteLoraObserver, writeLora, type WrittenLora } from "./write-lora.ts";
+import { writeLora, type WrittenLora } from "./write-lora.ts";
 
 /** What `randlora convert --to lora` is told. */
 export interface LoraFlags extends Kept {
@@ -30,20 +29,11 @@ export async function convertToLora(path: string, { base, ...wish }: LoraFlags, 
   }
   const ofBase = base && (await localPath(base, "model", context));
   const findBase = ofBase === undefined ? undefined : async () => await openModel(ofBase, base);
-  let bar: ModulesBar | undefined;
-  const observer: WriteLoraObserver = {
-    warn: (text) => context.log.warn(text),
-    start: (total) => (bar = new ModulesBar(context, "singular values", total)),
-    module: (name) => bar?.module(name),
-    work: (operations) => bar?.work(operations),
-  };
   try {
     const options = { ...wish, base: findBase, device: context.device };
-    const written = await writeLora(path, options, observer, context.signal);
-    bar?.[Symbol.dispose]();
+    const written = await writeLora(path, options, context, context.signal);
     context.result(loraJson(written), () => loraText(written, context), "files");
   } catch (thrown) {
-    bar?.[Symbol.dispose]();
     if (context.signal.aborted) context.log.info("cancelled; nothing written");
     throw thrown;
   }

@@ -1,3 +1,4 @@
+import { SILENT } from "../../terminal/progress.ts";
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { writeFile } from "node:fs/promises";
 import type { Device } from "../../compute/device/device.ts";
@@ -24,7 +25,6 @@ const UP = "model.layers.0.up_proj";
 /** Numbers without a pattern, so that ΔW has the whole rank. */
 const number = (index: number) => ((Math.imul(index + 1, 0x9e3779b1) ^ (index * index)) >>> 0) / 2 ** 31 - 1;
 const LORA: TestLora = { number, r: 6, alpha: 12, seed: 1, modules: { [Q]: [20, 20], [UP]: [9, 20] } };
-const SILENT = { start() {}, module() {}, work() {} };
 
 const convert = async (
   path: string,
@@ -43,7 +43,7 @@ const convert = async (
       device: TEST_DEVICE,
       ...options,
     },
-    { ...SILENT, warn },
+    { ...SILENT, log: { warn } },
     signal ?? new AbortController().signal,
   );
 

@@ -1,19 +1,13 @@
 import { type DeviceOptions, openDevice } from "../../compute/open-device.ts";
 import type { GeneratorName } from "../../compute/random/names.ts";
+import { ModulesBar, type WorkSurface } from "../../terminal/progress.ts";
 import type { FindBase } from "../base/named-base.ts";
 import { type Conversion, writeAdapter } from "../formats/convert.ts";
 import { lora } from "../lora/method.ts";
 import { openDeltas } from "../merge/in-memory/deltas.ts";
 import { openAdapter } from "../formats/open.ts";
 import type { Kept } from "./best-factors.ts";
-import {
-  type LoraObserver,
-  type LoraOfDeltas,
-  loraOfDeltas,
-  loraWork,
-  refuseAllExperts,
-  replacesModules,
-} from "./to-lora.ts";
+import { type LoraOfDeltas, loraOfDeltas, loraWork, refuseAllExperts, replacesModules } from "./to-lora.ts";
 
 /** What to make a LoRA of, and where to put it. */
 export interface WriteLoraOptions extends Kept {
@@ -23,13 +17,6 @@ export interface WriteLoraOptions extends Kept {
   readonly base: FindBase | undefined;
   readonly generator: GeneratorName | undefined;
   readonly device: DeviceOptions;
-}
-
-/** Where it tells how far it is. */
-export interface WriteLoraObserver extends LoraObserver {
-  warn(text: string): void;
-  /** So much will be told of to `module` and `work`. */
-  start(total: { readonly modules: number; readonly operations: number }): void;
 }
 
 /** What was written. */
@@ -43,7 +30,7 @@ export interface WrittenLora extends Omit<LoraOfDeltas, "content">, Pick<Convers
 export async function writeLora(
   path: string,
   { out, force, base, generator, device: options, ...kept }: WriteLoraOptions,
-  observer: WriteLoraObserver,
+  surface: WorkSurface,
   signal: AbortSignal,
 ): Promise<WrittenLora> {
   await using adapter = await openAdapter(path);
@@ -56,11 +43,12 @@ export async function writeLora(
     resources.defer(() => device.close());
     // Open until all is written: tensors are copied from its file.
     const deltas = resources.use(await openDeltas(device, path, choice, signal));
-    for (const note of deltas.plan.notes) observer.warn(note);
-    observer.start({ modules: deltas.chosen.length, operations: loraWork(deltas, kept) });
-    const { content, ...rest } = await loraOfDeltas(deltas, kept, observer, signal);
+    for (const note of deltas.plan.notes) surface.log.warn(note);
+    const total = { modules: deltas.chosen.length, operations: loraWork(deltas, kept) };
+    using bar = new ModulesBar(surface, "singular values", total);
+    const { content, ...rest } = await loraOfDeltas(deltas, kept, bar, signal);
     made = rest;
-    if (rest.all.norm === 0) observer.warn("ΔW is zero: the adapter was not trained, or its best step is 0");
+    if (rest.all.norm === 0) surface.log.warn("ΔW is zero: the adapter was not trained, or its best step is 0");
     return content;
   });
   if (made === undefined) throw new TypeError(`${out} was written without content`);

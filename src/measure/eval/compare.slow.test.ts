@@ -5,7 +5,7 @@ import { expectedStories, STORIES } from "../../../fixtures/stories/storyteller.
 import { CpuDevice } from "../../compute/cpu/cpu.ts";
 import { openTestDevice, TEST_DEVICE } from "../../compute/device/testing/open.ts";
 import { merge } from "../../adapters/merge/to-files/run.ts";
-import { SILENT } from "../../adapters/merge/to-files/types.ts";
+import { SILENT } from "../../terminal/progress.ts";
 import { readModel, rounded, widened, writeAdapter, writeModel } from "../../adapters/merge/testing/models.ts";
 import { numbers, writeFolder } from "../../adapters/testing/adapters.ts";
 import { writePackedExperts } from "../../models/testing/packed-experts.ts";

@@ -1,3 +1,4 @@
+import { SILENT } from "../../terminal/progress.ts";
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { readFile, rename } from "node:fs/promises";
 import type { Adapter } from "../../adapters/files/adapter.ts";
@@ -107,8 +108,7 @@ export function walkMethods(cases: Readonly<Record<string, MethodCase>>): void {
         const base = async () => await openBase(runs.model);
         const kept = { rank: undefined, energy: 1, base, generator: undefined };
         const options = { ...kept, out: at("low"), force: false, device: TEST_DEVICE };
-        const silent = { warn() {}, start() {}, module() {}, work() {} };
-        const { modules, all } = await writeLora(at(), options, silent, new AbortController().signal);
+        const { modules, all } = await writeLora(at(), options, SILENT, new AbortController().signal);
         expect(modules.length).toBe(MODULES.length);
         expect(all.error / all.norm).toBeLessThan(3e-6);
         const choice = { layers: [], base };

@@ -10,7 +10,7 @@ import type { Device } from "../../../compute/device/device.ts";
 import { openTestDevice } from "../../../compute/device/testing/open.ts";
 import { read } from "../../../compute/device/transfer.ts";
 import { merge } from "../to-files/run.ts";
-import { SILENT } from "../to-files/types.ts";
+import { SILENT } from "../../../terminal/progress.ts";
 import { readModel, rounded, type TestAdapter, weights, widened, writeAdapter, writeModel } from "../testing/models.ts";
 import type { Decoder } from "../../../models/decoder/decoder.ts";
 import { loadDecoder } from "../../../models/folder/load-decoder.ts";

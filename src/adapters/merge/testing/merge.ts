@@ -3,8 +3,8 @@ import { readdir } from "node:fs/promises";
 import { TEST_DEVICE } from "../../../compute/device/testing/open.ts";
 import type { WritableFloatDtype } from "../../../files/safetensors/dtype.ts";
 import { merge } from "../to-files/run.ts";
-import type { Progress, ProgressSpec } from "../../../terminal/progress.ts";
-import type { MergeOptions, MergeSummary, MergeSurface } from "../to-files/types.ts";
+import type { Progress, ProgressSpec, WorkSurface } from "../../../terminal/progress.ts";
+import type { MergeOptions, MergeSummary } from "../to-files/types.ts";
 import {
   readModel,
   type Tensors,
@@ -17,7 +17,7 @@ import {
 import { TemporaryFolder } from "../../../files/testing/folder.ts";
 
 /** A surface that remembers. */
-export class Notes implements MergeSurface {
+export class Notes implements WorkSurface {
   readonly warnings: string[] = [];
   readonly log = { warn: (line: string) => void this.warnings.push(line) };
   total = { bytes: 0 };

@@ -1,4 +1,5 @@
 import { basename, resolve } from "node:path";
+import type { WorkSurface } from "../../../terminal/progress.ts";
 import { openBase } from "../../base/named-base.ts";
 import type { AdapterPlan } from "../../method/plan.ts";
 import { RandloraError } from "../../../files/errors.ts";
@@ -20,7 +21,7 @@ import { planAdapters } from "../loaded-adapter.ts";
 import { MergedCheckpoint } from "../merged-checkpoint.ts";
 import type { MergePlan, OutputTensor } from "../plan.ts";
 import { noteOfBlocks } from "../trained-in-blocks.ts";
-import type { MergeOptions, MergeSummary, MergeSurface } from "./types.ts";
+import type { MergeOptions, MergeSummary } from "./types.ts";
 
 /** A merge of which everything is known but the values: what is read, and what will be written. */
 export interface PreparedMerge {
@@ -43,7 +44,7 @@ export interface PreparedMerge {
 /** Opens base and adapters, and plans the output. @throws RandloraError naming file, tensor and cause */
 export async function prepareMerge(
   options: MergeOptions,
-  { log }: Pick<MergeSurface, "log">,
+  { log }: Pick<WorkSurface, "log">,
   resources: AsyncDisposableStack,
 ): Promise<PreparedMerge> {
   const weights = onePerAdapter("scale", options.scales, options.adapters, 1).map((one) =>
@@ -89,7 +90,7 @@ export async function writeOtherFiles(
   dtype: OutputDtype,
   target: string,
   folder: string,
-  { log }: Pick<MergeSurface, "log">,
+  { log }: Pick<WorkSurface, "log">,
 ): Promise<void> {
   const { checkpoint, config } = merged.base;
   if (!isFile && config !== undefined) {

@@ -4,11 +4,12 @@ import { requireSpace } from "../../../files/disk.ts";
 import { Publication } from "../../../files/publish.ts";
 import type { PlannedShard } from "../../../files/safetensors/shards.ts";
 import { SafetensorsWriter } from "../../../files/safetensors/writer.ts";
+import type { WorkSurface } from "../../../terminal/progress.ts";
 import type { StreamOptions, TensorReport } from "../tensor-stream.ts";
 import { GgufSink } from "../to-gguf/sink.ts";
 import { openWritten, openWrittenGguf } from "./output.ts";
 import { bytesOf, type PreparedMerge, prepareMerge, writeOtherFiles } from "./prepare.ts";
-import { type MergeOptions, type MergeSummary, type MergeSurface, NOTHING_DONE } from "./types.ts";
+import { type MergeOptions, type MergeSummary, NOTHING_DONE } from "./types.ts";
 import { verifyMerge } from "./verify.ts";
 
 /** Bytes of weights that are read, computed and written at the same time. */
@@ -26,7 +27,7 @@ type PathOf = (shard: PlannedShard) => string;
  */
 export async function merge(
   options: MergeOptions,
-  surface: MergeSurface,
+  surface: WorkSurface,
   signal: AbortSignal,
   title = "merging",
 ): Promise<MergeSummary> {

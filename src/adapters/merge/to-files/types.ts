@@ -1,6 +1,5 @@
 import type { GeneratorName } from "../../../compute/random/names.ts";
 import type { ProfileJson } from "../../../terminal/profile.ts";
-import type { Progress, ProgressSpec } from "../../../terminal/progress.ts";
 import type { Combination } from "../combine/names.ts";
 import type { KernelTime } from "../../../compute/device/device.ts";
 import type { DeviceOptions } from "../../../compute/open-device.ts";
@@ -66,18 +65,6 @@ export interface MergeOptions {
   readonly dryRun: boolean;
   readonly device?: DeviceOptions | undefined;
 }
-
-/** Where a merge tells how far it is: a command's context. */
-export interface MergeSurface {
-  readonly log: { warn(line: string): void };
-  progress(spec: ProgressSpec): Progress;
-}
-
-/** Nobody looks. */
-export const SILENT: MergeSurface = {
-  log: { warn() {} },
-  progress: () => ({ add() {}, label() {}, close() {}, [Symbol.dispose]() {} }),
-};
 
 export interface MergeSummary {
   readonly out: string;

@@ -2,7 +2,7 @@ import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { merge } from "../../../adapters/merge/to-files/run.ts";
-import { SILENT } from "../../../adapters/merge/to-files/types.ts";
+import { SILENT } from "../../../terminal/progress.ts";
 import { CpuDevice } from "../../../compute/cpu/cpu.ts";
 import type { DeviceOptions } from "../../../compute/open-device.ts";
 import { embeddedData, embeddedModel } from "../../../models/folder/embedded.ts";
