@@ -17,7 +17,7 @@ import { ComparisonFolder } from "./folder.ts";
 import { adaptedPart, imageData, type RunsData, textData } from "./load-data.ts";
 import type { CompareOptions } from "./options.ts";
 import { planComparison, plannedRuns } from "./plan.ts";
-import { commonSettings, readLike, readRates, readWishes } from "./read-methods.ts";
+import { commonSettings, readLike, readSwept, readWishes } from "./read-methods.ts";
 import { type ComparisonRecord, formatRecord } from "./record.ts";
 import { resumedComparison } from "./resume.ts";
 import { compare, type CompareInput, sourcesOf } from "./run.ts";
@@ -156,15 +156,16 @@ async function goOn(
     const cause = `--resume ${path}: a comparison goes on where it is, not in ${options.out}`;
     throw new Contradiction(["out", "resume"], cause, "give one of them");
   }
-  const labels = options.methods === undefined ? undefined : readWishes(options).map(({ label }) => label);
+  const { methods: named } = options;
+  const wishes = named && readWishes({ methods: named, learningRate: [], alpha: [] });
   const common = commonSettings(model, options);
   const { folder: opened, record: recorded } =
     job === undefined ? await ComparisonFolder.open(path) : await ComparisonFolder.joinBegun(path);
   await using folder = opened;
   const methods = recorded.comparison.contenders.map(({ label, settings: { method } }) => ({ label, method }));
-  const rates = readRates(options.learningRate, methods);
   const { params: budgets, like, seeds, forgetting } = options;
-  const given = { labels, budgets, like, seeds, forgetting, rates, common };
+  const labels = wishes?.map(({ label }) => label);
+  const given = { labels, budgets, like, seeds, forgetting, ...readSwept(options, methods), common };
   const resumed = resumedComparison(recorded.comparison, given);
   const { seeds: had, looks } = recorded.comparison;
   const isLook = resumed.seeds > had && recorded.results.length === plannedRuns(recorded.comparison).length;

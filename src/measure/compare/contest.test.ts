@@ -74,6 +74,17 @@ describe("the winner", () => {
     });
   });
 
+  test("of a swept method is one of its values, which are no rivals of each other, but count", () => {
+    const losses = [1, 2, 3];
+    const [same, worse] = [{ losses: [1.01, 1.98, 3.02] }, { losses: [2, 3.1, 3.9] }];
+    const found = judged({ "a@1e-4": { losses }, "a@3e-4": same, b: worse });
+    expect(found).toMatchObject({ winner: "a@1e-4", among: ["a@1e-4", "a@3e-4", "b"] });
+    expect(found?.reason).toStartWith("1.00 lower than b; lower than each of other methods with p < 0.027");
+    // Alone they are.
+    expect(judged({ "a@1e-4": { losses }, "a@3e-4": same })?.winner).toBeNull();
+    expect(judged({ "a@1e-4": { losses }, "a@3e-4": worse })?.winner).toBe("a@1e-4");
+  });
+
   test("needs a stricter one at several budgets, after a method was left out, and after each look at the results", () => {
     const [comparison, results] = compared({ a: { losses: [1, 1, 1] }, b: { losses: [1.07, 1.1, 1.13] } });
     const reason = (more: Partial<Comparison>) => contests({ ...comparison, ...more }, results)[0]?.reason;

@@ -1,6 +1,6 @@
 import { detectable, pairedP, pairsToTell, type Spread, spreadOf } from "./statistics.ts";
 import { itemAt } from "../../files/item-at.ts";
-import { type Comparison, type Contender, isReference, type RunResult } from "./types.ts";
+import { type Comparison, type Contender, familyOf, isReference, type RunResult } from "./types.ts";
 
 /** What methods are judged by: the validation loss of best/, or the mean loss of the last steps where there is none. */
 export type Measure = "best_valid_loss" | "loss";
@@ -106,6 +106,8 @@ export function measureOf(results: readonly RunResult[]): Measure {
  * The winner at each budget, where there is one: the method of the lowest mean, if it is lower than that of each other one
  * by Student's paired t test (seeds are the pairs: data and order are the same), at {@link levelOf}. Among methods that are
  * equal a winner is named in at most 5 % of comparisons, whatever their budgets and however often more seeds were added.
+ * Of a method that is swept any value may win: each counts in the level, as it could be best by chance, but is no rival of the
+ * others, as the best one is chosen.
  */
 export function contests(comparison: Comparison, results: readonly RunResult[]): readonly Contest[] {
   return comparison.budgets.map((budget) => {
@@ -163,10 +165,13 @@ function judge(
   among = ranked.map(({ label }) => label);
   const [best, ...others] = ranked;
   if (best === undefined) return none("no method came near the budget, and to its end, with every seed");
-  const [second] = others;
+  // A sweep of a single method compares its values.
+  const isSingle = others.every(({ label }) => familyOf(label) === familyOf(best.label));
+  const rivals = others.filter(({ label }) => isSingle || familyOf(label) !== familyOf(best.label));
+  const [second] = rivals;
   if (second === undefined) return none(`${best.label} alone came near the budget, and to its end, with every seed`);
   const level = levelOf(comparison, standings.length, looks.length);
-  for (const { label, values } of others) {
+  for (const { label, values } of rivals) {
     const differences = values.map((value, seed) => value - itemAt(best.values, seed));
     const p = pairedP(differences);
     if (!(p < level)) {
@@ -176,9 +181,10 @@ function judge(
     }
   }
   const margin = second.mean - best.mean;
+  const each = rivals.length === others.length ? "each other one" : "each of other methods";
   return {
     winner: best.label,
-    reason: `${margin.toPrecision(3)} lower than ${second.label}; lower than each other one with p < ${inWords(level)}`,
+    reason: `${margin.toPrecision(3)} lower than ${second.label}; lower than ${each} with p < ${inWords(level)}`,
     among,
   };
 }

@@ -116,8 +116,9 @@ export interface TradeFigure {
 export function tradeFigure({ comparison, results }: ComparisonRecord): TradeFigure | undefined {
   const key = measureOf(results);
   const points = summaries(comparison, results).flatMap(({ method, budget, forgetting, [key]: loss }) => {
-    const curve = comparison.budgets.length > 1 && budget !== null ? `${method} ${formatCount(budget)}` : method;
-    return forgetting === null || loss === null ? [] : [{ curve, name: curve, forgetting, loss }];
+    const size = comparison.budgets.length > 1 && budget !== null ? ` ${formatCount(budget)}` : "";
+    const point = { curve: `${curveOf(method)}${size}`, name: `${method}${size}` };
+    return forgetting === null || loss === null ? [] : [{ ...point, forgetting, loss }];
   });
   if (points.length === 0) return undefined;
   const placed = points.map((point) => ({ ...point, isOnFront: !points.some((other) => beats(other, point)) }));
@@ -128,6 +129,12 @@ export function tradeFigure({ comparison, results }: ComparisonRecord): TradeFig
     methods: [...Map.groupBy(placed, ({ curve }) => curve)].map(([name, own]) => ({ name, points: own })),
     axes: { x: roundAxis([0, ...ends("forgetting")], 6), y: roundAxis(ends("loss"), 6) },
   };
+}
+
+/** The curve of a label: a method's over what is swept; of two values a curve over rates for each α. */
+function curveOf(label: string): string {
+  const [method = "", ...swept] = label.split("@");
+  return [method, ...(swept.length > 1 ? swept.filter((value) => value.startsWith("alpha=")) : [])].join("@");
 }
 
 type Costs = Pick<TradePoint, "forgetting" | "loss">;

@@ -37,9 +37,17 @@ export const COMPARE_OPTIONS = {
   }),
   learningRate: repeat(
     text({
-      value: "[METHOD=]LR",
+      value: "[METHOD=]LR,…",
       topic: "Comparison",
-      help: "peak learning rate of all methods, or of one",
+      help: "peak learning rate of all methods, or of one; each of several is a contender",
+      defaultText: "each method's usual one",
+    }),
+  ),
+  alpha: repeat(
+    text({
+      value: "[METHOD=]A,…",
+      topic: "Comparison",
+      help: "the same of α",
       defaultText: "each method's usual one",
     }),
   ),

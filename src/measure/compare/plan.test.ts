@@ -7,7 +7,7 @@ import { Checkpoint } from "../../files/safetensors/checkpoint.ts";
 import { type ComparisonWish, plannedParameters, plannedRuns, planComparison, sizeIn } from "./plan.ts";
 import { formatRecord, parseDrawn, parseRecord } from "./record.ts";
 import { type Given, resumedComparison } from "./resume.ts";
-import type { RunResult, Wish } from "./types.ts";
+import { familyOf, type RunResult, type Wish } from "./types.ts";
 
 let checkpoint: Checkpoint;
 let base: BaseModel;
@@ -176,6 +176,7 @@ describe("a resumed comparison", () => {
     seeds: undefined,
     forgetting: undefined,
     rates: new Map(),
+    alphas: new Map(),
     common: {},
   };
 
@@ -183,7 +184,7 @@ describe("a resumed comparison", () => {
     const recorded = plan({ wishes: [wish("lora"), wish("full")] });
     expect(resumedComparison(recorded, NOTHING)).toEqual(recorded);
     const common = { model: STORIES, seed: 0, epochs: 1, targets: ["q_proj"], saveEvery: 7, keep: 2 };
-    const same = { labels: ["full", "lora"], budgets: [2000], rates: new Map([["lora", 1e-4]]), common };
+    const same = { labels: ["full", "lora"], budgets: [2000], rates: new Map([["lora", [1e-4, 2]]]), common };
     expect(resumedComparison(recorded, { ...NOTHING, ...same, seeds: 5 })).toEqual({ ...recorded, seeds: 5 });
   });
 
@@ -193,15 +194,25 @@ describe("a resumed comparison", () => {
     expect(fewer).toEqual({ ...recorded, contenders: recorded.contenders.slice(0, 1), dropped: ["full"] });
   });
 
+  test("a method's name means all of its values", () => {
+    const wishes = ["lora@1e-4", "lora@3e-4", "full"].map((label) => ({ ...wish(familyOf(label)), label }));
+    const recorded = plan({ wishes });
+    const resumed = resumedComparison(recorded, { ...NOTHING, labels: ["lora"] });
+    expect(resumed.contenders.map(({ label }) => label)).toEqual(["lora@1e-4", "lora@3e-4"]);
+    expect(resumed.dropped).toEqual(["full"]);
+    expect(plannedRuns(recorded)[1]?.name).toBe("lora_3e-4-seed-0");
+  });
+
   test.each([
     [{ labels: ["vera"] }, "--methods vera: the comparison cannot be resumed with another value; it had lora,full"],
     [{ budgets: [2000, 3000] }, "--params 2000,3000: "],
     [{ like: "lora:3" }, "--like lora:3: the comparison cannot be resumed with another value; it had none"],
     [{ seeds: 1 }, "--seeds 1: "],
     [
-      { rates: new Map([["lora", 1]]) },
+      { rates: new Map([["lora", [1]]]) },
       "--learning-rate lora=1: the comparison cannot be resumed with another value; it had 0.0001",
     ],
+    [{ alphas: new Map([["lora", [3, 5]]]) }, "--alpha lora=3,5: "],
     [{ common: { steps: 6 } }, "--steps 6: the comparison cannot be resumed with another value; it had none"],
     [{ common: { evalEvery: 6 } }, "--eval-every 6: "],
     [{ common: { seed: 1 } }, "--seed 1: "],

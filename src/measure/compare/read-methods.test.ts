@@ -3,11 +3,12 @@ import { USUALLY_COMPARED } from "../../adapters/method-names.ts";
 import { METHODS } from "../../adapters/methods.ts";
 import { refusalOf } from "../../files/testing/folder.ts";
 import { flagName } from "../../terminal/options/names.ts";
-import { readLike, readRates, readWishes } from "./read-methods.ts";
+import { readLike, readSwept, readWishes } from "./read-methods.ts";
 import { COMPARE_OPTIONS, METHOD_FLAGS } from "./options.ts";
 import { FINETUNE_OPTIONS } from "../../train/settings/options.ts";
 
-const wishes = (methods: string[] | undefined, learningRate: string[] = []) => readWishes({ methods, learningRate });
+const wishes = (methods: string[] | undefined, learningRate: string[] = [], alpha: string[] = []) =>
+  readWishes({ methods, learningRate, alpha });
 
 test("what all runs share is defined once, by finetune; the rest are flags of methods", () => {
   const own = new Set([
@@ -17,6 +18,7 @@ test("what all runs share is defined once, by finetune; the rest are flags of me
     "seeds",
     "forgetting",
     "learningRate",
+    "alpha",
     "out",
     "resume",
     "job",
@@ -27,7 +29,7 @@ test("what all runs share is defined once, by finetune; the rest are flags of me
     if (!own.has(key)) expect(option as unknown, key).toBe(finetune.get(key));
   }
   expect(METHOD_FLAGS).toMatchObject({ sparse: {}, rslora: {}, variant: {}, alpha: {}, generator: {}, compute: {} });
-  expect(Object.keys(METHOD_FLAGS).filter((key) => key in COMPARE_OPTIONS)).toEqual([]);
+  expect(Object.keys(METHOD_FLAGS).filter((key) => key in COMPARE_OPTIONS)).toEqual(["alpha"]);
 });
 
 test("every setting of a method's own is a flag of that name; sparsity is two", () => {
@@ -102,8 +104,43 @@ describe("learning rates", () => {
     ["-1", `--learning-rate: "-1" must be at least 0`, ""],
   ])("%s is refused", async (rate, message, hint) => {
     const specs = [{ label: "lora+rslora", method: "lora" }];
-    const refusal = await refusalOf(() => readRates([rate], specs));
+    const refusal = await refusalOf(() => readSwept({ learningRate: [rate], alpha: [] }, specs));
     expect([refusal.message, refusal.hint]).toEqual([expect.stringContaining(message), expect.stringContaining(hint)]);
+  });
+});
+
+describe("sweeps", () => {
+  test("each of several values is a contender, ascending; a single one has the method's name", () => {
+    const found = wishes(["randlora", "lora+rslora", "vera", "full"], ["3e-4,1e-4", "full=0.02"], ["lora=8,16", "4"]);
+    expect(found.map(({ label, learningRate, flags: { alpha } }) => [label, learningRate, alpha])).toEqual([
+      ["randlora@1e-4", 1e-4, 4],
+      ["randlora@3e-4", 3e-4, 4],
+      ["lora+rslora@1e-4@alpha=8", 1e-4, 8],
+      ["lora+rslora@1e-4@alpha=16", 1e-4, 16],
+      ["lora+rslora@3e-4@alpha=8", 3e-4, 8],
+      ["lora+rslora@3e-4@alpha=16", 3e-4, 16],
+      // VeRA has no α.
+      ["vera@1e-4", 1e-4, undefined],
+      ["vera@3e-4", 3e-4, undefined],
+      ["full", 0.02, undefined],
+    ]);
+  });
+
+  test("values can be written behind a method; they win", () => {
+    const found = wishes(["lora@0.0003", "lora@alpha=2", "lora"], ["0.5"], ["9"]);
+    expect(found.map(({ label, learningRate, flags: { alpha } }) => [label, learningRate, alpha])).toEqual([
+      ["lora@3e-4", 3e-4, 9],
+      ["lora@alpha=2", 0.5, 2],
+      ["lora", 0.5, 9],
+    ]);
+    expect(wishes(found.map(({ label }) => label)).map(({ label }) => label)).toEqual(found.map(({ label }) => label));
+  });
+
+  test.each([
+    [["lora@fast"], [], `--methods lora@fast: "fast" is not a number`],
+    [["lora@1e-4", "lora"], ["lora=1e-4,2"], "--methods: lora@1e-4 is there twice"],
+  ] as const)("%j with %j is refused", async (methods, rates, message) => {
+    expect((await refusalOf(() => wishes([...methods], [...rates]))).message).toContain(message);
   });
 });
 

@@ -1,6 +1,7 @@
+import { methodNamed } from "../../adapters/methods.ts";
 import { METHOD_NAMES, USUALLY_COMPARED } from "../../adapters/method-names.ts";
 import type { LikeWish } from "./plan.ts";
-import type { Wish } from "./types.ts";
+import { familyOf, type Wish } from "./types.ts";
 import { RandloraError } from "../../files/errors.ts";
 import { number } from "../../terminal/options/command.ts";
 import { flagName } from "../../terminal/options/names.ts";
@@ -10,9 +11,11 @@ import { InvalidValue } from "../../terminal/options/values.ts";
 import type { FlatSettings } from "../../train/settings/settings.ts";
 import { type CompareOptions, METHOD_FLAGS } from "./options.ts";
 import { FINETUNE_OPTIONS } from "../../train/settings/options.ts";
+import { ADAPTER_OPTIONS } from "../../train/settings/adapter-options.ts";
 import { askedSettings } from "../../train/command/settings.ts";
 
 const RATE = number({ help: "", min: 0 });
+const ALPHA = "alpha=";
 
 /** What `randlora finetune` gets where nothing is given. */
 const NOTHING_GIVEN = absentValues(FINETUNE_OPTIONS);
@@ -20,23 +23,50 @@ const NOTHING_GIVEN = absentValues(FINETUNE_OPTIONS);
 /** The settings that all runs share. @throws {RandloraError} `usage` as `askedSettings` */
 export function commonSettings(model: string | undefined, options: CompareOptions): Partial<FlatSettings> {
   const { methods: _methods, params: _params, like: _like, seeds: _seeds, forgetting: _tokens, ...rest } = options;
-  const { learningRate: _rates, out: _out, resume: _resume, dryRun: _dry, job: _job, jobs: _jobs, ...common } = rest;
+  const { learningRate: _rates, alpha: _alphas, out: _out, resume: _resume, dryRun: _dry, ...more } = rest;
+  const { job: _job, jobs: _jobs, ...common } = more;
   return askedSettings(model, { ...NOTHING_GIVEN, ...common });
 }
 
+/** What is swept: values that make a contender each. */
+type Swept = Pick<CompareOptions, "learningRate" | "alpha">;
+
 /**
- * The methods that are compared, with their learning rates.
+ * The methods that are compared, with their learning rates: METHOD@RATE and METHOD@alpha=A where there are several.
  * @throws {RandloraError} `usage` for a name or flag that there is not, with the nearest one; for a method that is there twice
  */
-export function readWishes({ methods, learningRate }: Pick<CompareOptions, "methods" | "learningRate">): Wish[] {
+export function readWishes({ methods, ...swept }: Pick<CompareOptions, "methods"> & Swept): Wish[] {
   const specs = (methods ?? USUALLY_COMPARED).map((text) => readMethod(text, "--methods"));
-  const labels = specs.map(({ label }) => label);
+  const { rates, alphas } = readSwept(swept, specs);
+  const wishes = specs.flatMap((spec) =>
+    several(spec.learningRate === undefined ? rates.get(spec.label) : undefined).flatMap(
+      (rate, _, { length: ofRates }) =>
+        several("alpha" in spec.flags ? undefined : alphas.get(spec.label)).map(
+          (alpha, _, { length: ofAlphas }): Wish => {
+            const label = [spec.label, ofRates > 1 && rateText(rate ?? NaN), ofAlphas > 1 && `alpha=${alpha}`];
+            return {
+              ...spec,
+              label: label.filter((part) => part !== false).join("@"),
+              flags: { ...spec.flags, ...(alpha === undefined ? {} : { alpha }) },
+              learningRate: rate ?? spec.learningRate,
+            };
+          },
+        ),
+    ),
+  );
+  const labels = wishes.map(({ label }) => label);
   const twice = labels.find((label, at) => labels.indexOf(label) < at);
-  if (twice !== undefined) {
-    throw new RandloraError("usage", `--methods: ${twice} is there twice`, "more runs of each method: --seeds N");
-  }
-  const rates = readRates(learningRate, specs);
-  return specs.map((spec) => ({ ...spec, learningRate: rates.get(spec.label) }));
+  if (twice === undefined) return wishes;
+  throw new RandloraError("usage", `--methods: ${twice} is there twice`, "more runs of each method: --seeds N");
+}
+
+/** One contender without a value of its own, where none was given. */
+function several(values: readonly number[] | undefined): readonly (number | undefined)[] {
+  return values ?? [undefined];
+}
+
+function rateText(rate: number): string {
+  return rate > 0 && rate < 0.01 ? rate.toExponential() : String(rate);
 }
 
 /** `METHOD:RANK`, or a method alone: at its usual size. @throws {RandloraError} `usage` */
@@ -46,13 +76,14 @@ export function readLike(text: string): LikeWish {
     const cause = `--like ${text}: not a method, a colon and its rank`;
     throw new RandloraError("usage", cause, `write ${METHOD_NAMES[0]}:8`);
   }
-  const wish = { ...readMethod(name, "--like"), learningRate: undefined };
+  const wish = readMethod(name, "--like");
   return { wish, size: size === undefined ? undefined : Number(size) };
 }
 
-/** `METHOD+FLAG+FLAG=VALUE`. */
-function readMethod(text: string, source: string): Omit<Wish, "learningRate"> {
-  const [name = "", ...flags] = text.split("+");
+/** `METHOD+FLAG+FLAG=VALUE@RATE@alpha=A`. */
+function readMethod(text: string, source: string): Wish {
+  const [spec = "", ...swept] = text.split("@");
+  const [name = "", ...flags] = spec.split("+");
   const method = METHOD_NAMES.find((one) => one === name);
   if (method === undefined) {
     const near = nearest(name, METHOD_NAMES);
@@ -60,7 +91,18 @@ function readMethod(text: string, source: string): Omit<Wish, "learningRate"> {
     throw new RandloraError("usage", `${source}: ${JSON.stringify(name)} is no method`, hint);
   }
   const given = Object.fromEntries(flags.map((flag) => readFlag(flag, `${source} ${text}`)));
-  return { label: text, method, flags: askedSettings(undefined, { ...NOTHING_GIVEN, ...given }) };
+  let [label, alpha, learningRate]: [string, number | undefined, number | undefined] = [spec, undefined, undefined];
+  for (const one of swept) {
+    const isAlpha = one.startsWith(ALPHA);
+    const value = Number(
+      readValue(isAlpha ? ADAPTER_OPTIONS.alpha : RATE, isAlpha ? one.slice(ALPHA.length) : one, `${source} ${text}`),
+    );
+    if (isAlpha) alpha = value;
+    else learningRate = value;
+    label += `@${isAlpha ? `${ALPHA}${value}` : rateText(value)}`;
+  }
+  const own = { ...NOTHING_GIVEN, ...given, ...(alpha === undefined ? {} : { alpha }) };
+  return { label, method, flags: askedSettings(undefined, own), learningRate };
 }
 
 /** A flag of a method: a boolean one's name, the name and a value, or a value of a choice alone. */
@@ -97,33 +139,54 @@ function readValue(option: Option<unknown>, text: string, source: string): unkno
   }
 }
 
+/** The values of `--learning-rate` and `--alpha` by label. @throws {RandloraError} `usage` as {@link readValues} */
+export function readSwept(
+  { learningRate, alpha }: Swept,
+  specs: readonly Pick<Wish, "label" | "method">[],
+): { readonly rates: ReadonlyMap<string, readonly number[]>; readonly alphas: ReadonlyMap<string, readonly number[]> } {
+  const hasAlpha = (name: string) => {
+    const { training } = methodNamed(name);
+    return training.result === "adapter" && training.usual.alphaPerRank !== null;
+  };
+  return {
+    rates: readValues(learningRate, specs, "--learning-rate", RATE, () => true),
+    alphas: readValues(alpha, specs, "--alpha", ADAPTER_OPTIONS.alpha, hasAlpha),
+  };
+}
+
 /**
- * Learning rates by label: those of a listed method win over those of the bare method, and these over one for all.
- * @throws {RandloraError} `usage` for what is no rate, and for one of no listed method
+ * Values by label, ascending: those of a listed method win over those of the bare method, and these over those for all. A
+ * label that says its own (`lora@3e-4`) is one of a method that is swept.
+ * @param isMeant does a value for all concern this method?
+ * @throws {RandloraError} `usage` for what is no number, and for one of no listed method
  */
-export function readRates(
+function readValues(
   texts: readonly string[],
   specs: readonly Pick<Wish, "label" | "method">[],
-): ReadonlyMap<string, number> {
-  const rates = new Map<string, number>();
+  flag: string,
+  option: Option<unknown>,
+  isMeant: (method: string) => boolean,
+): ReadonlyMap<string, readonly number[]> {
+  const found = new Map<string, readonly number[]>();
   const named = texts.map((text) => {
     const at = text.lastIndexOf("=");
-    const value = readValue(RATE, text.slice(at + 1), "--learning-rate");
-    return { name: at < 0 ? undefined : text.slice(0, at), rate: Number(value) };
+    const values = text.slice(at + 1).split(",");
+    const read = values.map((value) => Number(readValue(option, value.trim(), flag)));
+    return { name: at < 0 ? undefined : text.slice(0, at), values: [...new Set(read)].toSorted((a, b) => a - b) };
   });
-  const names = specs.flatMap(({ label, method }) => [label, method]);
+  const names = specs.flatMap(({ label, method }) => [label, familyOf(label), method]);
   const unknown = named.find(({ name }) => name !== undefined && !names.includes(name))?.name;
   if (unknown !== undefined) {
     const near = nearest(unknown, names);
     const hint =
       near === undefined ? `compared are ${specs.map(({ label }) => label).join(", ")}` : `did you mean ${near}?`;
-    throw new RandloraError("usage", `--learning-rate: ${JSON.stringify(unknown)} is not compared`, hint);
+    throw new RandloraError("usage", `${flag}: ${JSON.stringify(unknown)} is not compared`, hint);
   }
   for (const { label, method } of specs) {
-    for (const wanted of [undefined, method, label]) {
-      const found = named.findLast(({ name }) => name === wanted);
-      if (found !== undefined) rates.set(label, found.rate);
+    for (const wanted of [undefined, method, familyOf(label), label]) {
+      const last = named.findLast(({ name }) => name === wanted && (name !== undefined || isMeant(method)));
+      if (last !== undefined) found.set(label, last.values);
     }
   }
-  return rates;
+  return found;
 }

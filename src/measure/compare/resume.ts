@@ -3,7 +3,7 @@ import { Contradiction } from "../../files/errors.ts";
 import { RUN_OPTIONS } from "../../train/settings/options.ts";
 import { changeable, refuseOthers } from "../../train/settings/resume-settings.ts";
 import { type FlatSettings, flagOf } from "../../train/settings/settings.ts";
-import type { Comparison } from "./types.ts";
+import { type Comparison, familyOf } from "./types.ts";
 
 /** What was given when a comparison is resumed; undefined where nothing was. */
 export interface Given {
@@ -13,7 +13,8 @@ export interface Given {
   readonly seeds: number | undefined;
   readonly forgetting: number | undefined;
   /** By label. */
-  readonly rates: ReadonlyMap<string, number>;
+  readonly rates: ReadonlyMap<string, readonly number[]>;
+  readonly alphas: ReadonlyMap<string, readonly number[]>;
   readonly common: Partial<FlatSettings>;
 }
 
@@ -22,11 +23,13 @@ export interface Given {
  * @throws RandloraError `usage` naming the flag that contradicts it
  */
 export function resumedComparison(recorded: Comparison, given: Given): Comparison {
-  const { labels, budgets, like, seeds = recorded.seeds, forgetting = recorded.forgetting, rates, common } = given;
+  const { labels, budgets, like, seeds = recorded.seeds, forgetting = recorded.forgetting, common } = given;
   const had = [...new Set(recorded.contenders.map(({ label }) => label))];
   const isOther = (wanted: readonly unknown[], own: readonly unknown[]) =>
     JSON.stringify(wanted.toSorted()) !== JSON.stringify(own.toSorted());
-  if (labels?.some((label) => !had.includes(label)) === true)
+  // A method's name means all values that were swept.
+  const isNamed = (label: string) => labels?.some((name) => name === label || name === familyOf(label)) ?? true;
+  if (labels?.some((name) => !had.some((label) => name === label || name === familyOf(label))) === true)
     throw contradiction("methods", labels.join(","), had.join(","));
   if (budgets !== undefined && isOther([...new Set(budgets)], recorded.budgets)) {
     throw contradiction("params", budgets.join(","), recorded.budgets.join(","));
@@ -37,15 +40,21 @@ export function resumedComparison(recorded: Comparison, given: Given): Compariso
   }
   if (seeds < recorded.seeds) throw contradiction("seeds", String(seeds), String(recorded.seeds));
   for (const { label, settings } of recorded.contenders) {
-    const rate = rates.get(label);
-    const own = settings.learningRate;
-    if (rate !== undefined && rate !== own) throw contradiction("learningRate", `${label}=${rate}`, String(own));
+    const swept = [
+      ["learningRate", given.rates.get(label), settings.learningRate],
+      ["alpha", given.alphas.get(label), settings.adapter?.alpha],
+    ] as const;
+    const other = swept.find(([, values, own]) => own !== undefined && values?.includes(own) === false);
+    if (other !== undefined) {
+      const [key, values, own] = other;
+      throw contradiction(key, `${label}=${values?.join(",")}`, String(own));
+    }
     // A method that trains the model itself has no settings of adapters.
     const isForeign = (key: string) => settings.adapter === null && key in ADAPTER_SETTINGS;
     const changed = changeable(RUN_OPTIONS, common, "comparison");
     refuseOthers(settings, common, (key) => key in changed || isForeign(key), { what: "comparison" });
   }
-  const dropped = had.filter((label) => labels !== undefined && !labels.includes(label));
+  const dropped = had.filter((label) => !isNamed(label));
   const contenders = recorded.contenders.filter(({ label }) => !dropped.includes(label));
   return { ...recorded, contenders, seeds, dropped: [...recorded.dropped, ...dropped] };
 }

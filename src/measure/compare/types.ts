@@ -1,9 +1,14 @@
 import type { Perplexity } from "../eval/perplexity.ts";
 import type { FlatSettings, TrainSettings } from "../../train/settings/settings.ts";
 
+/** The method of a contender, whatever value of a sweep it has: `lora+rslora` of `lora+rslora@3e-4`. */
+export function familyOf(label: string): string {
+  return label.replace(/@.*/s, "");
+}
+
 /** A method with flags, as it was listed. */
 export interface Wish {
-  /** `METHOD+FLAG`, as it was written. */
+  /** `METHOD+FLAG`, as it was written, and `@VALUE` of a sweep. */
   readonly label: string;
   readonly method: string;
   /** What its flags say. */
