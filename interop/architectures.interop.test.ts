@@ -99,6 +99,7 @@ const EXPERTS: Readonly<Record<string, Readonly<Record<string, string>>>> = {
   qwen2_moe: {
     "lora of parameters": "q_proj,v_proj,shared_expert.down_proj,shared_expert_gate,experts.down_proj,gate",
   },
+  qwen3_vl_moe: { "lora of parameters": "q_proj,experts.gate_up_proj,experts.down_proj" },
   olmoe: { "lora of parameters": "experts.down_proj,gate", "lora of experts": "v_proj,down_proj" },
   granitemoe: { "lora of parameters": "gate_up_proj,down_proj,router" },
   gpt_oss: { "lora of parameters": "q_proj,experts.gate_up_proj,experts.down_proj,router" },

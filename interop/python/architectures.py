@@ -28,6 +28,8 @@ def make_architecture(name: str, out: str) -> dict[str, Any]:
     model = of_config(row_config(name))
     randomise(model, generator)
     model.save_pretrained(out)
+    if name == "qwen3_vl_moe":
+        published_experts(Path(out))
     prompts, logits = {}, {}
     for prompt, (length, count) in LENGTHS.items():
         ids = torch.randint(2, 512, (1, length), generator=generator)
@@ -61,6 +63,15 @@ def merged_architecture(base: str, adapter: str, out: str, fused: bool = False) 
     model = PeftModel.from_pretrained(loaded, adapter).merge_and_unload()
     joined(model)
     model.save_pretrained(out, save_original_format=not fused)
+    if model.config.model_type == "qwen3_vl_moe" and not fused:
+        published_experts(Path(out))
+
+
+def published_experts(folder: Path) -> None:
+    """Rewrite Qwen3-VL MoE's experts as the published ones are: transposed."""
+    path = folder / "model.safetensors"
+    tensors = {name: tensor.mT.contiguous() if ".experts." in name else tensor for name, tensor in load_file(path).items()}
+    save_file(tensors, path, {"format": "pt"})
 
 
 def published_gpt2(path: Path) -> None:

@@ -88,6 +88,7 @@ ROWS: dict[str, dict[str, Any]] = {
     "qwen3_5_text": {**DELTA_RULE},
     "qwen3_5_moe": {**DELTA_RULE, "num_experts": 6, "num_experts_per_tok": 3, "moe_intermediate_size": 20, "shared_expert_intermediate_size": 36},
     "qwen3_vl": {"rope_parameters": {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [2, 1, 1]}},
+    "qwen3_vl_moe": {"num_experts": 6, "num_experts_per_tok": 3, "moe_intermediate_size": 20, "mlp_only_layers": [1], "rope_parameters": {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [2, 1, 1]}},
     "qwen2_5_vl": {"rope_parameters": {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [1, 1, 2]}},
     "qwen2_vl": {"rope_parameters": {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [1, 1, 2]}},
     "glm4_moe": {"n_routed_experts": 6, "num_experts_per_tok": 3, "moe_intermediate_size": 20, "routed_scaling_factor": 1.5, "use_qk_norm": True, "attention_bias": True},
@@ -136,7 +137,7 @@ ROWS: dict[str, dict[str, Any]] = {
 
 # Models of several parts: the kind of their text decoder, and settings of the others.
 PARTS: dict[str, tuple[str, dict[str, Any]]] = {"gemma3": ("gemma3_text", {"mm_tokens_per_image": 4}), "gemma4": ("gemma4_text", {}), "mistral3": ("mistral", {"tie_word_embeddings": False}), "qwen3_5": ("qwen3_5_text", {"tie_word_embeddings": False}),
-         "qwen3_5_moe": ("qwen3_5_moe_text", {"tie_word_embeddings": False}), "qwen3_vl": ("qwen3_vl_text", {"tie_word_embeddings": False}), "qwen2_vl": ("qwen2_vl_text", {"tie_word_embeddings": False}), "qwen2_5_vl": ("qwen2_5_vl_text", {"tie_word_embeddings": False})}
+         "qwen3_5_moe": ("qwen3_5_moe_text", {"tie_word_embeddings": False}), "qwen3_vl": ("qwen3_vl_text", {"tie_word_embeddings": False}), "qwen3_vl_moe": ("qwen3_vl_moe_text", {"tie_word_embeddings": False}), "qwen2_vl": ("qwen2_vl_text", {"tie_word_embeddings": False}), "qwen2_5_vl": ("qwen2_5_vl_text", {"tie_word_embeddings": False})}
 VISION = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 1, "num_attention_heads": 2, "image_size": 28, "patch_size": 14}
 
 

@@ -61,19 +61,19 @@ export function isOfExpert(module: string): boolean {
   return /(?:^|\.)experts\.\d+\./.test(module);
 }
 
-/** Is this module's matrix one of experts with biases (gpt-oss), which are stored (in, out)? */
-function isOfBiasedExpert(module: string, { tensors }: BaseModel): boolean {
-  const [, path, name] = /^(.+\.experts)\.\d+\.(\w+)$/.exec(module) ?? [];
-  return path !== undefined && tensors.has(`${path}.${name}_bias`);
+/** Are matrices `name` of the experts below `path` stored (in, out)? Those with biases are (gpt-oss), and where gates and ups are in one. */
+export function areExpertsTransposed(path: string, name: string, { tensors }: BaseModel): boolean {
+  return tensors.has(`${path}.${name}_bias`) || tensors.has(`${path}.0.gate_up_proj.weight`);
 }
 
 /**
- * Does this module store its weight (in, out), as Conv1D and the experts of gpt-oss do? Known from biases of experts, and from the
+ * Does this module store its weight (in, out), as Conv1D and the experts of some models do? Known from biases of experts, and from the
  * model's type; without a config.json from the biases; where they say nothing, from the adapter's `fan_in_fan_out`. PEFT corrects that layer by layer and saves what
  * the last one was, which after an adapted output embedding is wrong for all others.
  */
 export function isConv1d(module: string, base: BaseModel, fanInFanOut: boolean): boolean {
-  if (isOfBiasedExpert(module, base)) return true;
+  const [, path, name] = /^(.+\.experts)\.\d+\.(\w+)$/.exec(module) ?? [];
+  if (path !== undefined && name !== undefined && areExpertsTransposed(path, name, base)) return true;
   const has = CONV1D_NAMES.has(lastSegment(module));
   if (CONV1D_MODELS.has(base.config?.["model_type"])) return has;
   const told = base.config === undefined && has ? biasesTell(base) : undefined;

@@ -2,7 +2,7 @@ import type { Dtype } from "../../files/safetensors/dtype.ts";
 import { RandloraError } from "../../files/errors.ts";
 import { quote } from "../../files/failure.ts";
 import { itemAt } from "../../files/item-at.ts";
-import type { BaseModel } from "./base.ts";
+import { areExpertsTransposed, type BaseModel } from "./base.ts";
 import { textPartOf, unshiftPath } from "./module-paths.ts";
 
 /**
@@ -23,7 +23,7 @@ export interface ExpertParameter {
   readonly out: number;
   readonly in: number;
   readonly dtype: Dtype;
-  /** It is (experts, in, out), and so are the tensors: of experts with biases (gpt-oss). */
+  /** The tensors are (experts, in, out): of experts with biases (gpt-oss), and of Qwen3-VL MoE. */
   readonly transposed: boolean;
   /** The checkpoint's tensors that have its rows, in their order and of as many rows each: one of all experts, or one or two of each. */
   readonly tensors: readonly string[];
@@ -46,7 +46,8 @@ export function expertParameters(base: BaseModel): ExpertParameter[] {
   const moduleOf = (stored: string) => (text === undefined ? stored : unshiftPath(stored, text.shift));
   const found: ExpertParameter[] = [];
   const add = (own: Omit<ExpertParameter, "transposed" | "out" | "in">, sides: readonly number[], ofExpert = 1) => {
-    const transposed = tensors.has(`${own.module}.${own.name}_bias`);
+    const [, path = ""] = /^(.+\.experts)\./.exec(own.tensors[0] ?? "") ?? [];
+    const transposed = areExpertsTransposed(path, own.name, base);
     const [out = 0, input = 0] = transposed ? sides.toReversed() : sides;
     found.push({ ...own, transposed, out: ofExpert * out, in: input });
   };

@@ -45,6 +45,7 @@ const MORE: Readonly<Record<string, number>> = {
   qwen3_5_text: 11,
   qwen3_5: 11,
   qwen3_5_moe: 19,
+  qwen3_vl_moe: 8,
   qwen3_next: 30,
 };
 const GEMMA4 = { layer_types: ["full_attention", "sliding_attention", "full_attention", "full_attention"] };

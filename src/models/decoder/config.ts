@@ -39,6 +39,8 @@ export interface DecoderConfig {
   readonly head: PlannedMatrix | undefined;
   /** Added to logits, (1, vocabulary); undefined: there is none (Phi 2 has one). */
   readonly headBias?: PlannedMatrix | undefined;
+  /** Layers as other files have their matrices, told from these by names or shapes; see `storedDecoder`. */
+  readonly otherLayers?: readonly PlannedLayer[] | undefined;
   /** The output matrix of a checkpoint that has one although config.json ties it to the embedding; see `storedDecoder`. */
   readonly headWhereStored?: PlannedMatrix | undefined;
   /** What logits are multiplied by, before their soft cap; 1 nearly everywhere. */

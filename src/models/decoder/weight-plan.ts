@@ -2,7 +2,7 @@ import type { Checkpoint, Divisions } from "../../files/safetensors/checkpoint.t
 import type { WholeTensor } from "../../files/safetensors/header.ts";
 import { checkTensors, inParts, type PlannedMatrix, storedIn } from "../tensor-plan.ts";
 import { asStored, plannedIn } from "../description.ts";
-import { type DecoderConfig, isOfOtherPart } from "./config.ts";
+import { type DecoderConfig, isOfOtherPart, type PlannedLayer } from "./config.ts";
 
 /** The checkpoint's name of an output matrix. */
 export const UNTIED_HEAD = "lm_head.weight";
@@ -30,16 +30,20 @@ export function isComputed(name: string): boolean {
 
 /** The decoder by the names that a checkpoint with these tensors has for its matrices, with the output matrix that it has. */
 export function storedDecoder(decoder: DecoderConfig, tensors: ReadonlyMap<string, unknown>): DecoderConfig {
-  const { headWhereStored, ...config } = asStored(decoder, tensors);
-  const [part] = headWhereStored?.parts ?? [];
-  return part !== undefined && tensors.has(part.name) ? { ...config, head: headWhereStored } : config;
+  const { headWhereStored, otherLayers, ...config } = asStored(decoder, tensors);
+  const isThere = ({ parts }: PlannedMatrix) => parts.every(({ name }) => tensors.has(name));
+  const hasAll = (some: readonly PlannedLayer[]) => plannedIn(some).every(isThere);
+  const isOther = otherLayers !== undefined && hasAll(otherLayers) && !hasAll(config.layers);
+  const layers = isOther ? otherLayers : config.layers;
+  const head = headWhereStored !== undefined && isThere(headWhereStored) ? headWhereStored : config.head;
+  return { ...config, layers, head };
 }
 
 /** Tensors of all experts of a layer, which are to be read as those of each: what is adapted and trained. */
 export function dividedExperts(decoder: DecoderConfig, tensors: readonly WholeTensor[]): Divisions {
   const shapes = new Map(tensors.map(({ name, shape }) => [name, shape]));
   const divisions = new Map<string, readonly WholeTensor[]>();
-  for (const planned of plannedMatrices(decoder)) {
+  for (const planned of [...plannedMatrices(decoder), ...plannedIn(decoder.otherLayers)]) {
     const [whole, ...others] = storedIn(shapes, planned).parts;
     if (whole === undefined || others.length > 0) continue;
     const { parts } = inParts(planned, whole.name);

@@ -56,6 +56,10 @@ const GOLDEN: Readonly<Record<string, readonly [settings: object, logits: readon
   qwen2_5_vl: [QWEN2_VL, QWEN2_LOGITS],
   qwen3: [{}, QWEN3_LOGITS],
   qwen3_vl: [{ text_config: { rope_theta: 10_000 } }, QWEN3_LOGITS],
+  qwen3_vl_moe: [
+    { text_config: { rope_theta: 10_000 }, mlp_only_layers: [1], moe_intermediate_size: 48 },
+    [-0.03134, -0.68201, 0.77642, -0.16622, -0.59483, 0.81606],
+  ],
   phi: [{}, [-7.72032, -7.10085, 15.17743, -10.21389, -3.52939, 14.67719]],
   phi3: [{}, [1.18008, -0.44909, -0.68946, 1.20231, -0.62404, -0.52055]],
   gemma2: [

@@ -1,14 +1,7 @@
 import { RandloraError } from "../../../files/errors.ts";
 import type { Experts } from "../../blocks/experts.ts";
-import {
-  eitherOf,
-  plannedLinear,
-  plannedMatrix,
-  type PlannedMatrix,
-  plannedVector,
-  storedTransposed,
-} from "../../tensor-plan.ts";
-import { attention, rmsNorm } from "../parts.ts";
+import { plannedMatrix, type PlannedMatrix, plannedVector } from "../../tensor-plan.ts";
+import { attention, rmsNorm, transposedExperts } from "../parts.ts";
 import { ropeOf } from "../rope-json.ts";
 import { type Architecture, decoder, isSliding, type ModelSizes, routingOf, sizesOf, withDefault } from "./common.ts";
 
@@ -61,40 +54,26 @@ export const gptOss: Architecture = {
 };
 
 /**
- * Tensors of all experts, (in, out) each, gate and up interleaved. Modules of single experts are linear layers of the transposes: an
- * adapter is what PEFT trains where experts are `nn.Linear`, without `fan_in_fan_out`. Those in MXFP4 stay so in memory, with the numbers
- * that transformers makes of them; what `merge` and `full` write of them is BF16 or --dtype, and config.json loses its
- * `quantization_config`.
+ * Gates and ups are interleaved. Experts in MXFP4 stay so in memory, with the numbers that transformers makes of them; what `merge` and
+ * `full` write of them is BF16 or --dtype, and config.json loses its `quantization_config`.
  */
 function experts(
   path: string,
-  { hidden, inner, activation }: ModelSizes,
+  sizes: ModelSizes,
   count: number,
 ): Omit<Experts<PlannedMatrix>, "chosen" | "amongChosen" | "clamp"> {
-  const ofAll = (name: string, rows: number, cols: number) => ({
-    weight: eitherOf(
-      storedTransposed(plannedLinear(cols, [`${path}.experts.${name}`, [count, rows, cols]])),
-      storedTransposed(
-        plannedLinear(
-          cols,
-          ...Array.from({ length: count }, (_, expert) => {
-            return [`${path}.experts.${expert}.${name}.weight`, [rows, cols]] as const;
-          }),
-        ),
-      ),
-    ),
-    bias: plannedVector([`${path}.experts.${name}_bias`, [count, rows]]),
-  });
-  const [gateUp, down] = [ofAll("gate_up_proj", 2 * inner, hidden), ofAll("down_proj", hidden, inner)];
+  const { hidden, inner, activation } = sizes;
+  const { gateUp, down } = transposedExperts(path, sizes, count);
+  const bias = (name: string, rows: number) => plannedVector([`${path}.experts.${name}_bias`, [count, rows]]);
   return {
     kind: "experts",
     count,
     activation,
     router: plannedMatrix(hidden, [`${path}.router.weight`, [count, hidden]]),
     routerBias: plannedVector([`${path}.router.bias`, [count]]),
-    gateUp: gateUp.weight,
-    gateUpBias: gateUp.bias,
-    down: down.weight,
-    downBias: down.bias,
+    gateUp,
+    gateUpBias: bias("gate_up_proj", 2 * inner),
+    down,
+    downBias: bias("down_proj", hidden),
   };
 }

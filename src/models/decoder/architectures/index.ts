@@ -8,7 +8,7 @@ import { cohere, cohere2 } from "./cohere.ts";
 import { exaone4 } from "./exaone4.ts";
 import { gemma, gemma2, gemma3Text } from "./gemma.ts";
 import { gemma4Text } from "./gemma4.ts";
-import { gemma3, gemma4, mistral3, qwen25Vl, qwen2Vl, qwen35, qwen35Moe, qwen3Vl } from "./multimodal.ts";
+import { gemma3, gemma4, mistral3, qwen25Vl, qwen2Vl, qwen35, qwen35Moe, qwen3Vl, qwen3VlMoe } from "./multimodal.ts";
 import { glm4, glm4Moe } from "./glm4.ts";
 import { gptNeox } from "./gpt-neox.ts";
 import { gptOss } from "./gpt-oss.ts";
@@ -35,6 +35,7 @@ export const ARCHITECTURES: readonly Architecture[] = [
   qwen25Vl,
   qwen3,
   qwen3Vl,
+  qwen3VlMoe,
   phi,
   phi3,
   gemma,

@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { refusalOf, TemporaryFolder } from "../../../files/testing/folder.ts";
 import { isOfOtherPart } from "../config.ts";
-import { plannedMatrices, storedDecoder } from "../weight-plan.ts";
+import { dividedExperts, plannedMatrices, storedDecoder } from "../weight-plan.ts";
 import { loadConfig } from "./index.ts";
 
 const TEXT = { vocab_size: 20, hidden_size: 32, intermediate_size: 64, num_hidden_layers: 2, num_attention_heads: 4 };
@@ -98,4 +98,30 @@ test("Qwen2.5-VL as it is published: settings beside those of images, names with
   expect(bare.map((name) => isOfOtherPart(config, name))).toEqual([false, true]);
   const begun = await configOf(json, ["model.language_model.layers.0.self_attn.q_proj.weight"]);
   expect(names(begun)).toContain("model.language_model.layers.0.self_attn.v_proj.weight");
+});
+
+test.each([
+  ["transposed, as published", [64, 32], [16, 64], ["gate_up_proj.weight", [64, 32]]],
+  ["as transformers 5 saves them", [32, 64], [64, 16], ["gate_proj.weight", [16, 64]]],
+] as const)("Qwen3-VL MoE's experts are read %s", async (_, gateUp, down, [module, shape]) => {
+  const sizes = {
+    ...TEXT,
+    hidden_size: 64,
+    num_experts: 2,
+    num_experts_per_tok: 1,
+    num_key_value_heads: 4,
+    moe_intermediate_size: 16,
+    num_hidden_layers: 1,
+  };
+  const config = await configOf({ model_type: "qwen3_vl_moe", text_config: sizes });
+  const path = "model.language_model.layers.0.mlp.experts";
+  const tensors = [{ name: `${path}.gate_up_proj`, shape: [2, ...gateUp] }];
+  const divided = dividedExperts(config, [...tensors, { name: `${path}.down_proj`, shape: [2, ...down] }]);
+  const [part] = divided.get(`${path}.gate_up_proj`) ?? [];
+  expect(part).toEqual({ name: `${path}.0.${module}`, shape: [...shape] });
+  const others = names(config).filter((name) => !name.includes(".experts."));
+  const stored = [...others, ...[...divided.values()].flat().map(({ name }) => name)].map(
+    (name) => [name.replace("language_model.model.", "model.language_model."), null] as const,
+  );
+  expect(names(storedDecoder(config, new Map(stored)))).toContain(`${path}.1.${module}`);
 });

@@ -6,7 +6,7 @@ import type { Architecture } from "./common.ts";
 import { gemma3Text } from "./gemma.ts";
 import { GEMMA4_SIZES, gemma4Text } from "./gemma4.ts";
 import { ministral3, mistral } from "./mistral.ts";
-import { qwen2, qwen3 } from "./qwen.ts";
+import { describeQwen3Moe, qwen2, qwen3 } from "./qwen.ts";
 import { QWEN35_TARGETS, qwen35MoeText, qwen35Text } from "./qwen3-next.ts";
 
 /** Settings that the whole file says of its text decoder, whatever its `text_config` says. */
@@ -98,6 +98,36 @@ export const qwen3Vl = textPart(
     intermediate_size: 22_016,
     num_hidden_layers: 32,
     num_attention_heads: 32,
+    max_position_embeddings: 128_000,
+    rope_theta: 500_000,
+  },
+);
+
+/** Qwen 3 with mixtures of experts and an encoder of images and videos: experts are transposed as published, and not as transformers 5 saves them. */
+export const qwen3VlMoe = textPart(
+  { type: "qwen3_vl_moe", title: "Qwen3-VL MoE (its text)" },
+  [
+    {
+      type: "qwen3_vl_moe_text",
+      title: "Qwen3-VL MoE (its text)",
+      describe(json) {
+        const num_experts = json.num_experts ?? json.num_local_experts ?? 60;
+        // Whatever config.json says: transformers does not read these of this type.
+        const whole = { ...json, num_experts, norm_topk_prob: true, use_sliding_window: false };
+        return { ...describeQwen3Moe(whole, { transposed: true }), otherLayers: describeQwen3Moe(whole).layers };
+      },
+    },
+  ],
+  {
+    tie_word_embeddings: false,
+    vocab_size: 151_936,
+    hidden_size: 2048,
+    intermediate_size: 5632,
+    num_hidden_layers: 24,
+    num_attention_heads: 16,
+    num_key_value_heads: 16,
+    num_experts_per_tok: 4,
+    moe_intermediate_size: 1408,
     max_position_embeddings: 128_000,
     rope_theta: 500_000,
   },

@@ -10,8 +10,9 @@ import {
   withDefault,
 } from "./common.ts";
 import type { ConfigJson } from "../config-file.ts";
+import type { DecoderConfig } from "../config.ts";
 import { ropeOf } from "../rope-json.ts";
-import { experts } from "../parts.ts";
+import { type ExpertParts, experts } from "../parts.ts";
 
 /** Qwen 2 and 2.5: llama with biases on q, k and v; upper layers may have a sliding window. */
 export const qwen2: Architecture = {
@@ -86,21 +87,24 @@ export const qwen3Moe: Architecture = {
   type: "qwen3_moe",
   title: "Qwen 3 MoE",
   gguf: { name: "qwen3moe", transformers: "Qwen3MoeForCausalLM" },
-  describe(json) {
-    const sizes = sizesOf(json, { contextLength: 32_768, epsilon: 1e-6, kvHeads: 4 });
-    const amongChosen = json.norm_topk_prob ?? false;
-    const routings = routingsOf(json, { count: 128, chosen: 8, amongChosen });
-    const inner = json.moe_intermediate_size ?? 768;
-    const window = (json.use_sliding_window === true ? withDefault(json.sliding_window, 4096) : undefined) ?? Infinity;
-    const bias = json.attention_bias ?? false;
-    return decoder(json, sizes, {
-      ropes: [ropeOf(json, sizes)],
-      layer(path, index) {
-        const heads = { qkvBias: bias, outputBias: bias, window, ...queryKeyNorms(path, sizes) };
-        const routing = routings(index);
-        if (routing === undefined) return llamaLayer(path, sizes, heads);
-        return usualLayer(path, sizes, heads, experts(path, { ...sizes, inner }, routing));
-      },
-    });
-  },
+  describe: (json) => describeQwen3Moe(json),
 };
+
+/** @param parts where the experts are in files */
+export function describeQwen3Moe(json: ConfigJson, parts: ExpertParts = {}): DecoderConfig {
+  const sizes = sizesOf(json, { contextLength: 32_768, epsilon: 1e-6, kvHeads: 4 });
+  const amongChosen = json.norm_topk_prob ?? false;
+  const routings = routingsOf(json, { count: 128, chosen: 8, amongChosen });
+  const inner = json.moe_intermediate_size ?? 768;
+  const window = (json.use_sliding_window === true ? withDefault(json.sliding_window, 4096) : undefined) ?? Infinity;
+  const bias = json.attention_bias ?? false;
+  return decoder(json, sizes, {
+    ropes: [ropeOf(json, sizes)],
+    layer(path, index) {
+      const heads = { qkvBias: bias, outputBias: bias, window, ...queryKeyNorms(path, sizes) };
+      const routing = routings(index);
+      if (routing === undefined) return llamaLayer(path, sizes, heads);
+      return usualLayer(path, sizes, heads, experts(path, { ...sizes, inner }, routing, parts));
+    },
+  });
+}

@@ -1,6 +1,13 @@
 import type { Experts, SharedExpert } from "../../blocks/experts.ts";
 import type { Routing } from "../../blocks/router.ts";
-import { eitherOf, plannedLinear, plannedMatrix, type PlannedMatrix, plannedVector } from "../../tensor-plan.ts";
+import {
+  eitherOf,
+  plannedLinear,
+  plannedMatrix,
+  type PlannedMatrix,
+  plannedVector,
+  storedTransposed,
+} from "../../tensor-plan.ts";
 import { gatedMlp } from "./mlp.ts";
 import { type Module, type Sizes, weights } from "./modules.ts";
 
@@ -28,6 +35,8 @@ export interface ExpertParts {
   readonly names?: ExpertNames;
   /** Module and tensors as transformers 5 has them. */
   readonly fused?: Partial<typeof FUSED_NAMES>;
+  /** Files have tensors of all experts by those names, and transposed. */
+  readonly transposed?: boolean;
   /** Tensor below the module; see `Experts.selection`. */
   readonly selection?: string;
   /** Neurons of the MLP that all tokens go through, `sharedPath` (`shared_expert`) below the module, and whether it has a gate (it has). */
@@ -41,7 +50,7 @@ export function experts(
   layer: string,
   sizes: Sizes,
   routing: Routing,
-  { path = "mlp", names = EXPERT_NAMES, fused, selection, ...all }: ExpertParts = {},
+  { path = "mlp", names = EXPERT_NAMES, fused, transposed = false, selection, ...all }: ExpertParts = {},
 ): Experts<PlannedMatrix> {
   const { hidden, inner, activation } = sizes;
   const { count } = routing;
@@ -68,18 +77,42 @@ export function experts(
     ofAll(inner, now.path, now.down, hidden),
   ];
   const isWhole = "gateUp" in names;
+  const matrices = {
+    gateUp: isWhole
+      ? eitherOf(ofAll(hidden, path, names.gateUp, 2 * inner), nowGateUp, gateUp)
+      : eitherOf(gateUp, nowGateUp),
+    down: isWhole ? eitherOf(ofAll(inner, path, names.down, hidden), nowDown, down) : eitherOf(down, nowDown),
+  };
   return {
     kind: "experts",
     activation,
     ...routing,
     router: eitherOf(router(path, names.router), router(now.path, now.router)),
-    gateUp: isWhole
-      ? eitherOf(ofAll(hidden, path, names.gateUp, 2 * inner), nowGateUp, gateUp)
-      : eitherOf(gateUp, nowGateUp),
-    down: isWhole ? eitherOf(ofAll(inner, path, names.down, hidden), nowDown, down) : eitherOf(down, nowDown),
+    ...(transposed ? transposedExperts(`${layer}.${path}`, { hidden, inner }, count) : matrices),
     selection: selection === undefined ? undefined : plannedVector([`${layer}.${path}.${selection}`, [count]]),
     shared: all.sharedInner === undefined ? undefined : sharedExpert(`${layer}.${path}`, sizes, all.sharedInner, all),
   };
+}
+
+/**
+ * Tensors of all experts, (in, out) each, gates and ups in one. Modules of single experts are linear layers of the transposes: an
+ * adapter is what PEFT trains where experts are `nn.Linear`, without `fan_in_fan_out`.
+ */
+export function transposedExperts(
+  path: string,
+  { hidden, inner }: Pick<Sizes, "hidden" | "inner">,
+  count: number,
+): Pick<Experts<PlannedMatrix>, "gateUp" | "down"> {
+  const ofAll = (name: string, rows: number, cols: number) => {
+    const ofEach = Array.from({ length: count }, (_, expert) => {
+      return [`${path}.experts.${expert}.${name}.weight`, [rows, cols]] as const;
+    });
+    return eitherOf(
+      storedTransposed(plannedLinear(cols, [`${path}.experts.${name}`, [count, rows, cols]])),
+      storedTransposed(plannedLinear(cols, ...ofEach)),
+    );
+  };
+  return { gateUp: ofAll("gate_up_proj", 2 * inner, hidden), down: ofAll("down_proj", hidden, inner) };
 }
 
 function sharedExpert(
