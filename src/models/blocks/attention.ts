@@ -90,6 +90,7 @@ export function recordAttention(
     scale,
     softcap,
     window,
+    apart: past?.rows !== undefined && (past.pieces ?? []).length === 0, // sequences begin at whole blocks
     lse: past === undefined, // a pass without a cache is one that may be differentiated
   };
   const growth = attention.rope === undefined ? undefined : sight.tables[attention.rope]?.growth;

@@ -13,6 +13,8 @@ export interface AttentionAttributes {
   readonly window: number;
   /** Scores become cap · tanh(score / cap); undefined: they do not. */
   readonly softcap: number | undefined;
+  /** With a first and a last key for each token: of 256 keys, from the first one on in whole blocks, one token sees some at most. */
+  readonly apart?: boolean | undefined;
 }
 
 /** What attention reads; see the op. */

@@ -7,6 +7,7 @@ import {
   attentionKernel,
   attentionRecord,
   attentionTileRows,
+  type AttentionVariant,
 } from "../kernels/attention.ts";
 import { sliceCols, sliceRows } from "../../device/tensor.ts";
 import type { Dispatcher } from "../context.ts";
@@ -41,8 +42,8 @@ export function attention(on: Dispatcher, operands: Attention): void {
 }
 
 /**
- * One token has few pairs: its keys are then taken by many workgroups, a tile each. How many there are follows from the cache's size,
- * so that a recording is the same wherever in it the token stands; the bits are those of one workgroup that takes all.
+ * Few tokens have few pairs: their keys are then taken by many workgroups, a tile each, of those that tokens may see; where their
+ * sequences lie apart, of those that there are. The bits are those of one workgroup that takes all.
  */
 function someTokens(on: Dispatcher, operands: Attention, work: number): void {
   const { q, keys, values, first, last, headSize, scale, softcap, y, lse } = operands;
@@ -50,22 +51,26 @@ function someTokens(on: Dispatcher, operands: Attention, work: number): void {
   const heads = width / headSize;
   const kvHeads = keys.shape[1] / headSize;
   const group = heads / kvHeads;
-  const blocks = Math.ceil((tokens * group) / attentionTileRows(headSize));
-  const tiles = Math.ceil(keys.shape[0] / ATTENTION_TILE_KEYS);
-  const record = attentionRecord(headSize);
+  const blocksOf = (count: number): number => Math.ceil((count * group) / attentionTileRows(headSize));
+  const isApart = operands.apart === true;
+  const sharing = isApart ? 1 : tokens; // that may see the same tile
+  const [firstTile, tiles] = tilesOf(operands);
+  const record = [tiles * sharing * heads, attentionRecord(headSize)] as const;
   const most = Math.min(MOST_RECORDS, on.gpu.limits.maxStorageBufferBindingSize);
-  const split = blocks * kvHeads < ENOUGH && tiles > FEW_TILES && 4 * record * heads * tokens * tiles <= most;
+  const isSplit =
+    (isApart || blocksOf(tokens) * kvHeads < ENOUGH) && tiles > FEW_TILES && 4 * record[0] * record[1] <= most;
+  const split: AttentionVariant["split"] = isSplit && isApart ? "apart" : isSplit;
   const extras = first !== undefined || last !== undefined || lse !== undefined;
   const variant = { headSize, softcap: softcap !== undefined, extras, kv: kvDtype("attention", keys, headSize), split };
-  const records = split ? takeScratch(on, "attention.records", [tiles * tokens * heads, record]) : undefined;
-  const sight = sightOf(operands);
+  const records = isSplit ? takeScratch(on, "attention.records", record) : undefined;
+  const sight = { ...sightOf(operands), firstTile };
   const sights = extras ? [first ?? q, last ?? q] : [];
   const sums = extras ? [lse] : [];
   on.dispatch(
     attentionKernel(variant),
     { ...sight, group, scale, cap: softcap ?? 0, q, k: keys, v: values },
-    [q, keys, values, records ?? y, ...sights, ...(split && extras ? [undefined] : sums)],
-    [blocks, kvHeads, split ? tiles : 1],
+    [q, keys, values, records ?? y, ...sights, ...(isSplit && extras ? [undefined] : sums)],
+    [blocksOf(isSplit ? sharing : tokens), kvHeads, isSplit ? tiles : 1],
     work,
   );
   if (records === undefined) return;
@@ -74,9 +79,17 @@ function someTokens(on: Dispatcher, operands: Attention, work: number): void {
     sight,
     [records, y, ...sights, ...sums],
     [heads, tokens],
-    2 * tiles * record * heads * tokens,
+    2 * record[0] * record[1],
   );
   giveScratch(on, records);
+}
+
+/** The tiles that all tokens together may see: the first, and how many; those of any sequences that do not lie apart are not taken alone. */
+function tilesOf({ q, keys, first, last, firstPosition, window, apart }: Attention): [first: number, count: number] {
+  if (apart === true) return [0, Math.ceil(keys.shape[0] / ATTENTION_TILE_KEYS)];
+  if (first !== undefined || last !== undefined) return [0, 0];
+  const begin = Math.floor(Math.max(0, firstPosition + 1 - window) / ATTENTION_TILE_KEYS);
+  return [begin, Math.ceil((firstPosition + q.shape[0]) / ATTENTION_TILE_KEYS) - begin];
 }
 
 /** Which keys are seen, and where results go. */

@@ -28,7 +28,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
   var sum = 0.0;
   var out = vec4<f32>(0.0);
   for (var tile = first_key(token) / TILE_KEYS; tile <= last; tile++) {
-    let record = ((tile * p.tokens + token) * p.heads + head) * (HEAD + 1u);
+    let record = record_of(token, head, tile);
     let here = records[record];
     let most = max(top, here.x);
     let shrink = exp(top - most);

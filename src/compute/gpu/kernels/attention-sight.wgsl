@@ -31,6 +31,17 @@ fn first_key(token: u32) -> u32 {
   return first;
 }
 
+#if SPLIT
+// Where the record of a tile begins, of a token's head.
+fn record_of(token: u32, head: u32, tile: u32) -> u32 {
+#if APART
+  return (tile * p.heads + head) * (HEAD + 1u); // no two tokens have one
+#else
+  return (((tile - p.first_tile) * p.tokens + token) * p.heads + head) * (HEAD + 1u);
+#end
+}
+#end
+
 #if EXTRAS
 fn store_sum(token: u32, head: u32, log_sum: f32) {
   if ((p.flags & HAS_SUMS) == 0u) {

@@ -10,6 +10,7 @@ const attentionJoinParameters = uniformStruct({
   heads: "u32",
   firstPosition: "u32",
   window: "u32",
+  firstTile: "u32",
   y: "vectors",
   flags: "u32",
   firstsAt: "u32", // elements, here and below
@@ -23,6 +24,7 @@ const attentionParameters = uniformStruct({
   group: "u32", // heads that share a kv head
   firstPosition: "u32",
   window: "u32", // keys seen at most
+  firstTile: "u32", // that records begin with
   scale: "f32",
   cap: "f32", // where there is a SOFTCAP, scores become cap · tanh(score / cap)
   q: "vectors",
@@ -56,8 +58,8 @@ export interface AttentionVariant {
   readonly extras: boolean;
   /** What keys and values are held in. */
   readonly kv: KvDtype;
-  /** Is a tile of keys a workgroup's, which leaves records? */
-  readonly split: boolean;
+  /** Is a tile of keys a workgroup's, which leaves records? Where tokens are "apart", it is one token's. */
+  readonly split: boolean | "apart";
 }
 
 export function attentionKernel({ headSize, softcap, extras, kv, split }: AttentionVariant) {
@@ -67,7 +69,8 @@ export function attentionKernel({ headSize, softcap, extras, kv, split }: Attent
     SOFTCAP: Number(softcap),
     EXTRAS: Number(extras),
     KV: kv,
-    SPLIT: Number(split),
+    SPLIT: Number(split !== false),
+    APART: Number(split === "apart"),
     HEAD_VECTORS: vectors,
     TILE_ROWS: tileRows,
     TILE_KEYS: ATTENTION_TILE_KEYS,
@@ -78,10 +81,17 @@ export function attentionKernel({ headSize, softcap, extras, kv, split }: Attent
 const join = kernelFamily("attention-join", joinText, attentionJoinParameters);
 
 /** Joins records of tiles of keys. */
-export function attentionJoinKernel({ headSize, extras }: Pick<AttentionVariant, "headSize" | "extras">) {
+export function attentionJoinKernel({ headSize, extras, split }: AttentionVariant) {
   const vectors = headSize / 4;
   const threads = Math.ceil(vectors / 64) * 64;
-  return join({ EXTRAS: Number(extras), HEAD_VECTORS: vectors, THREADS: threads, TILE_KEYS: ATTENTION_TILE_KEYS });
+  return join({
+    SPLIT: 1,
+    APART: Number(split === "apart"),
+    EXTRAS: Number(extras),
+    HEAD_VECTORS: vectors,
+    THREADS: threads,
+    TILE_KEYS: ATTENTION_TILE_KEYS,
+  });
 }
 
 /** Elements of a record: two numbers in a vector of 4, and a head. */

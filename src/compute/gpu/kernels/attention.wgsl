@@ -6,7 +6,8 @@
 // A workgroup serves TILE_ROWS pairs (token, head of one group): pair f is token f / group, head f % group of its kv head; of 128
 // threads each scores one key of a tile for all pairs, then owns parts of the outputs. What a tile comes to joins what those before
 // it came to; where tokens are too few to keep a device busy, SPLIT, a workgroup has one tile and leaves a record of that, the
-// largest score, the sum and Σ weight · value, for attention-join.wgsl, which joins them to the same bits.
+// largest score, the sum and Σ weight · value, for attention-join.wgsl, which joins them to the same bits. Tokens of sequences
+// that lie APART share no tile: its workgroup looks for the one that sees it.
 //
 // Keys and values are KV: F32, F16 (halves of words), or Q8_ROWS (bytes of words, the scales of blocks behind those of a row).
 
@@ -70,14 +71,6 @@ fn element_of(pair: u32, kv_head: u32, pitch: u32) -> u32 {
   return (pair / p.group) * pitch + (kv_head * p.group + pair % p.group) * HEAD;
 }
 
-#if SPLIT
-// Where the record of a pair and a tile begins.
-fn record_of(pair: u32, kv_head: u32, tile: u32) -> u32 {
-  let head = kv_head * p.group + pair % p.group;
-  return ((tile * p.tokens + pair / p.group) * p.heads + head) * (HEAD + 1u);
-}
-#end
-
 const THREADS = 128u;
 const SHARE = THREADS / TILE_ROWS; // threads that reduce one pair's scores
 
@@ -88,7 +81,7 @@ var<workgroup> partial: array<f32, 128>;
 var<workgroup> shrinks: array<f32, ${TILE_ROWS}>;
 var<workgroup> grows: array<f32, ${TILE_ROWS}>;
 #end
-#if EXTRAS
+#if EXTRAS && SPLIT == 0
 var<workgroup> seen: array<vec2<u32>, ${TILE_ROWS}>; // each pair's first and last key
 
 // Does a pair that sees these keys see any of the tile that begins at `base`?
@@ -99,8 +92,26 @@ fn looks(keys_seen: vec2<u32>, base: u32) -> bool {
 
 @compute @workgroup_size(128)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
+#if SPLIT
+  let tile = p.first_tile + workgroup.z;
+  let base = tile * TILE_KEYS;
+#end
+#if APART
+  var token = 0u;
+  for (; token < p.tokens; token++) {
+    if (first_key(token) < base + TILE_KEYS && last_key(token) >= base) {
+      break;
+    }
+  }
+  if (token == p.tokens) {
+    return;
+  }
+  let pairs = (token + 1u) * p.group;
+  let first_pair = token * p.group + workgroup.x * TILE_ROWS;
+#else
   let pairs = p.tokens * p.group;
   let first_pair = workgroup.x * TILE_ROWS;
+#end
   let last_pair = min(first_pair + TILE_ROWS, pairs) - 1u;
   let kv_head = workgroup.y;
   for (var unit = thread; unit < TILE_ROWS * HEAD; unit += THREADS) {
@@ -118,7 +129,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
   var out_${u} = vec4<f32>(0.0);
 #end
 #end
-#if EXTRAS
+#if EXTRAS && SPLIT == 0
   if (thread % SHARE == 0u) {
     seen[mine] = vec2<u32>(first, last);
   }
@@ -135,7 +146,6 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
   let begin = range.x;
   let end = range.y; // the last key of the tile
 #if SPLIT
-  let base = workgroup.z * TILE_KEYS;
   if (base > end || base + TILE_KEYS <= begin) {
     return;
   }
@@ -143,18 +153,14 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
 #else
   for (var base = begin / TILE_KEYS * TILE_KEYS; base <= end; base += TILE_KEYS) {
 #end
-#if EXTRAS
+#if EXTRAS && SPLIT == 0
     // Sequences lie far apart: between them nobody looks, and what is no number in one (0 · NaN) is not for others.
     var shown = 0u; // keys up to the last that a pair sees which sees any of this tile
 #for i in 0..TILE_ROWS
     shown = select(shown, max(shown, all_seen[${i}].y + 1u), looks(all_seen[${i}], base));
 #end
     if (shown == 0u) {
-#if SPLIT
-      return;
-#else
       continue;
-#end
     }
     let end_here = shown - 1u;
 #else
@@ -231,7 +237,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
 #if SPLIT
       let pair = first_pair + unit / HEAD;
       if (${u}u * THREADS + thread == unit && pair <= last_pair) {
-        y[record_of(pair, kv_head, workgroup.z) + 1u + unit % HEAD] = part;
+        y[record_of(pair / p.group, kv_head * p.group + pair % p.group, tile) + 1u + unit % HEAD] = part;
       }
 #else
 #if EXTRAS
@@ -246,7 +252,8 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
 #end
 #if SPLIT
     if (thread % SHARE == 0u && first_pair + mine <= last_pair) {
-      y[record_of(first_pair + mine, kv_head, workgroup.z)] = vec4<f32>(here_top, here_sum, 0.0, 0.0);
+      let pair = first_pair + mine;
+      y[record_of(pair / p.group, kv_head * p.group + pair % p.group, tile)] = vec4<f32>(here_top, here_sum, 0.0, 0.0);
     }
   }
 #else

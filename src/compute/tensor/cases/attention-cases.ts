@@ -161,6 +161,17 @@ export const ATTENTION_CASES = [
     seen: (token) => [token * 300, token * 300 + 290],
     lse: true,
   }),
+  attentionCase("a token of each of three sequences that lie apart, window, sums", {
+    tokens: 3,
+    heads: 4,
+    kvHeads: 2,
+    headSize: 8,
+    positions: 768,
+    window: 150,
+    seen: (token) => [token * 256, token * 256 + 115 * token],
+    apart: true,
+    lse: true,
+  }),
   attentionCase("tokens after a past, keys in F16, window, soft cap, sums", {
     tokens: 21,
     heads: 4,

@@ -91,6 +91,7 @@ interface AttentionShape {
   readonly texts?: readonly number[];
   /** The first and last key of a token; by default it is causal, within its text. */
   readonly seen?: (token: number) => readonly [first: number, last: number];
+  readonly apart?: boolean;
   readonly lse?: boolean;
   readonly sinks?: true;
   /** Of keys and values; F32 by default. */
@@ -102,7 +103,7 @@ interface AttentionShape {
 /** `attention` of random queries, keys and values. */
 export function attentionCase(name: string, shape: AttentionShape) {
   const { tokens, heads, kvHeads, headSize, firstPosition = 0, window = Infinity, softcap, texts, seen, lse } = shape;
-  const { dtype = "F32", size = 3, sinks } = shape;
+  const { dtype = "F32", size = 3, sinks, apart } = shape;
   const positions = shape.positions ?? firstPosition + tokens;
   return {
     name,
@@ -113,7 +114,7 @@ export function attentionCase(name: string, shape: AttentionShape) {
       ...sightOf(tokens, firstPosition, texts, seen),
       sinks: sinks && random(1, heads, "F32", 3),
     },
-    attributes: { headSize, firstPosition, window, softcap, lse, scale: 1 / Math.sqrt(headSize) },
+    attributes: { headSize, firstPosition, window, softcap, apart, lse, scale: 1 / Math.sqrt(headSize) },
     // Of scores far apart, weights are 0 and 1 but for rounding, and gradients what is left where terms cancel.
     forwardOnly: dtype !== "F32" || size > 50,
   };

@@ -124,8 +124,8 @@ describe.each(STAGING_NAMES)("tokens of sequences that lie apart: %s", (name) =>
   const SEQUENCES = [[0, 1], [256, 200], [512, 33], [1024, 129], [1280, 50], [1536, 7], [1792, 256]] as const; // prettier-ignore
   const ROWS = 2048;
 
-  /** Attention of one token of each of these. */
-  async function attendTo(all: readonly number[]): Promise<number[][]> {
+  /** Attention of one token of each of these, told that no two see the same keys, or not. */
+  async function attendTo(all: readonly number[], apart = false): Promise<number[][]> {
     const noise = (at: number) => 2 * Math.sin(at * at * 1.7 + at);
     const isOf = (row: number, [start, count]: readonly [number, number]) => row >= start && row < start + count;
     const data = Float32Array.from({ length: ROWS * 4 * HEAD_SIZE }, (_, at) => {
@@ -152,7 +152,7 @@ describe.each(STAGING_NAMES)("tokens of sequences that lie apart: %s", (name) =>
       last: numbers(([start, count]) => start + count - 1),
       sinks: undefined,
     };
-    const { y } = run.apply(attention, inputs, { ...ATTRIBUTES, lse: false });
+    const { y } = run.apply(attention, inputs, { ...ATTRIBUTES, apart, lse: false });
     run.keep(y);
     await run.submit();
     const found = await values(gpu, y);
@@ -168,6 +168,9 @@ describe.each(STAGING_NAMES)("tokens of sequences that lie apart: %s", (name) =>
         expect(together[at]).toEqual(alone);
         expect(alone.every(Number.isFinite)).toBe(sequence !== 4);
       }
+      const apart = [6, 0, 4, 1, 2, 3, 5];
+      const told = await attendTo(apart, true);
+      for (const [at, sequence] of apart.entries()) expect([told[at]]).toEqual(await attendTo([sequence]));
     },
     COMPILE_TIMEOUT,
   );
@@ -221,20 +224,16 @@ test.each(STAGING_NAMES)(
   "tiles of keys that workgroups of their own take are joined to the bits of one workgroup, %s",
   async (name) => {
     const [gpu, staging] = stagings.get(name);
-    const [rows, seen] = [700, 480];
+    const [rows, seen] = [700, 680];
     const operands = [random(2, 6 * HEAD_SIZE, "F32", 3), random(rows, 2 * HEAD_SIZE), random(rows, 2 * HEAD_SIZE)];
     const [q, keys, more] = operands.map((operand) => place(gpu, operand)) as [Tensor, Tensor, Tensor];
     const results: Float32Array[] = [];
-    // Of a cache of 512 positions a GPU's workgroup takes all tiles; of a larger one each is a workgroup's.
-    for (const positions of [512, rows]) {
+    // Where each token has a first key of its own, a GPU's workgroup takes all tiles; otherwise each is a workgroup's.
+    for (const isOwn of [true, false]) {
       using run = new Run(gpu, staging);
-      const inputs = { q, keys: sliceRows(keys, 0, positions), values: sliceRows(more, 0, positions) };
-      const attributes = { ...ATTRIBUTES, firstPosition: seen, lse: true };
-      const { y, lse } = run.apply(
-        attention,
-        { ...inputs, first: undefined, last: undefined, sinks: undefined },
-        attributes,
-      );
+      const first = isOwn ? run.upload("first", [1, 2], new Uint32Array(2)) : undefined;
+      const inputs = { q, keys, values: more, first, last: undefined, sinks: undefined };
+      const { y, lse } = run.apply(attention, inputs, { ...ATTRIBUTES, firstPosition: seen, lse: true });
       const kept = [y, lse].flatMap((tensor) => (tensor === undefined ? [] : [run.keep(tensor)]));
       await run.submit();
       for (const tensor of kept) results.push(await values(gpu, tensor));
