@@ -42,6 +42,8 @@ const RIVALS: Readonly<Record<string, Rival>> = {
   "miss, mini": { config: "MissConfig", options: { r: 5, init_weights: "mini", mini_r: 4 }, rate: 1e-3 },
   // PEFT rounds K to 16 bits before it divides by in, and again after: some elements of ΔW are a unit apart.
   c3a: { config: "C3AConfig", options: { block_size: 4 }, spread: 3, rate: 0.05, equal: [0.9, 2] },
+  // PEFT rounds B·A to 16 bits before it multiplies with W.
+  hira: { config: "HiraConfig", options: { r: 8 }, spread: 0.3, rate: 5e-3, equal: [0.9, 1] },
   gralora: { config: "GraloraConfig", options: { r: 8, alpha: 4, gralora_k: 4 }, rate: 5e-3 },
 };
 

@@ -10,6 +10,7 @@ export const METHOD_NAMES = [
   "miss",
   "gralora",
   "c3a",
+  "hira",
   "hybrid",
   "full",
 ] as const;

@@ -6,6 +6,7 @@ import { dora } from "./dora/method.ts";
 import { full } from "./full/method.ts";
 import { gralora } from "./formulas/gralora.ts";
 import { hybrid } from "./hybrid/method.ts";
+import { hira } from "./formulas/hira.ts";
 import { kradapter } from "./formulas/kradapter.ts";
 import { lora } from "./lora/method.ts";
 import type { JsonObject } from "../files/lossless-json.ts";
@@ -32,6 +33,7 @@ const DEFINITIONS = {
   miss,
   gralora,
   c3a,
+  hira,
   hybrid,
   full,
 } satisfies Record<MethodName, TrainedMethod>;

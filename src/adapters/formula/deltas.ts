@@ -1,3 +1,7 @@
+import type { Device } from "../../compute/device/device.ts";
+import { repitched } from "../../compute/tensor/repitch.ts";
+import { dtypeBytes } from "../../files/safetensors/dtype.ts";
+import { wideRows } from "../delta/magnitude/deltas.ts";
 import { uploaded } from "../../compute/device/transfer.ts";
 import { Run } from "../../compute/tensor/run.ts";
 import { recordStridedSums } from "../../compute/tensor/strided-sums.ts";
@@ -7,9 +11,9 @@ import type { Adapter } from "../files/adapter.ts";
 import { deltaSource, type LayerPlace } from "../delta/on-device.ts";
 import { readAllValues } from "../files/values.ts";
 import type { FittedLayer } from "../method/fit.ts";
-import type { DeltaSource, LayerDelta, WeightBlock } from "../method/plan.ts";
+import type { DeltaSource, LayerDelta, StoredWeight, WeightBlock } from "../method/plan.ts";
 import { matrixOf } from "../method/train.ts";
-import { type Formula, rowsOf } from "./formula.ts";
+import { type Formula, rowsOf, stridedWeight } from "./formula.ts";
 
 /** An adapted weight whose ΔW = scale · formula. */
 export interface FormulaLayer<T extends string> extends FittedLayer<T> {
@@ -17,14 +21,21 @@ export interface FormulaLayer<T extends string> extends FittedLayer<T> {
   readonly scale: number;
 }
 
-/** ΔW of layers by their formulas. */
-export function formulaDeltas<T extends string>(adapter: Adapter, layers: readonly FormulaLayer<T>[]): DeltaSource {
+/** ΔW of layers by their formulas. @param takesWeight these ask for W */
+export function formulaDeltas<T extends string>(
+  adapter: Adapter,
+  layers: readonly FormulaLayer<T>[],
+  takesWeight = false,
+): DeltaSource {
   return deltaSource(layers, {
     share: async () => undefined,
-    place: (layer, _, on) => place(adapter, layer, on),
-    async reference({ formula, scale, tensors }, { factor, sample: { rows, cols } }) {
+    place: (layer, _, on) => place(adapter, layer, on, takesWeight),
+    async reference({ formula, scale, tensors, conv1d }, { factor, sample: { rows, cols }, weight }) {
       const of = await readAllValues(adapter, tensors);
-      const at = (row: number, col: number) => scale * factor * formula.at(of, row, col);
+      const stored = new Map<number, Float64Array>();
+      for (const row of takesWeight ? (conv1d ? cols : rows) : []) stored.set(row, await wideRows(weight, row, 1));
+      const own = (row: number, col: number) => (conv1d ? stored.get(col)?.[row] : stored.get(row)?.[col]) ?? NaN;
+      const at = (row: number, col: number) => scale * factor * formula.at(of, row, col, own(row, col));
       return Float64Array.from(rows.flatMap((row) => cols.map((col) => at(row, col))));
     },
   });
@@ -33,7 +44,8 @@ export function formulaDeltas<T extends string>(adapter: Adapter, layers: readon
 async function place<T extends string>(
   adapter: Adapter,
   { formula, scale, tensors, out, in: input, conv1d }: FormulaLayer<T>,
-  { gpu, staging, factor }: LayerPlace,
+  { gpu, staging, factor, weight: stored }: LayerPlace,
+  takesWeight: boolean,
 ): Promise<LayerDelta["form"]> {
   const values = await readAllValues(adapter, tensors);
   const allocate = (label: string, shape: Shape) =>
@@ -46,15 +58,17 @@ async function place<T extends string>(
   const scaled = scale * factor;
   if (!conv1d) {
     return (run, block) => {
-      const rows = { first: block.firstRow, rows: blockRows(block, input) };
-      formula.form(run, of, scaled, rows, block.accumulate ?? false);
+      const [first, rows] = [block.firstRow, blockRows(block, input)];
+      const weight = takesWeight ? stridedWeight({ ...rows, ...block.weight, offset: 0 }) : undefined;
+      formula.form(run, of, scaled, { first, rows, weight }, block.accumulate ?? false);
     };
   }
   // W is stored (in, out): ΔW is formed whole, and read along its columns.
   const whole = allocate("ΔW", [out, input]);
   const one = tensorIn(uploaded(gpu, "one", Float32Array.of(1, 0, 0, 0)), [1, 1], "F32");
   using run = new Run(gpu, staging);
-  for (const rows of rowsOf(whole)) formula.form(run, of, scaled, rows, false);
+  const weight = takesWeight ? stridedWeight(await wholeWeight(gpu, stored), conv1d) : undefined;
+  for (const rows of rowsOf(whole, weight)) formula.form(run, of, scaled, rows, false);
   await run.submit();
   return (run, block) =>
     recordStridedSums(run, {
@@ -65,6 +79,16 @@ async function place<T extends string>(
       scale: 1,
       accumulate: block.accumulate ?? false,
     });
+}
+
+/** W as it is stored. */
+async function wholeWeight(gpu: Device, stored: StoredWeight): Promise<Tensor> {
+  const { rows, cols, dtype } = stored;
+  const shape = [rows, cols] as const;
+  const whole = tensorIn(gpu.memory.allocate("W", tensorBytes(shape, dtype)), shape, dtype);
+  const size = dtypeBytes(dtype);
+  gpu.write(whole.buffer, repitched(await stored.read(0, rows), rows, cols * size, whole.pitch * size));
+  return whole;
 }
 
 /** A block of the rows of W as a matrix. */

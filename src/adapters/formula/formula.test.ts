@@ -5,6 +5,7 @@ import { Run } from "../../compute/tensor/run.ts";
 import { memoryTensor } from "../files/tensors.ts";
 import { error, numbers, placed, taken } from "../testing/bases.ts";
 import { testFormula } from "../testing/formula.ts";
+import { HIRA } from "../formulas/hira.ts";
 import { TEMPLATE } from "../testing/template-method.ts";
 import { UNREAD, unreadRows } from "../testing/weights.ts";
 import { untrainedAdapter } from "../method/train.ts";
@@ -21,7 +22,12 @@ testFormula(TEMPLATE, [
   [10, 23, 8],
 ]);
 
-test.each([false, true])("ΔW of a stored weight is the reference's; W stored (in, out): %p", async (conv1d) => {
+test.each([
+  [TEMPLATE, false],
+  [TEMPLATE, true],
+  [HIRA, false],
+  [HIRA, true],
+] as const)("ΔW of a stored weight is the reference's, whether the formula takes W or not", async (method, conv1d) => {
   const [out, input, r] = [21, 10, 3];
   const tensors = {
     a: memoryTensor("m.template_A", "F32", [r, input], new Uint8Array(numbers(r * input).buffer)),
@@ -29,29 +35,35 @@ test.each([false, true])("ΔW of a stored weight is the reference's; W stored (i
   };
   const shape = conv1d ? ([input, out] as const) : ([out, input] as const);
   const names = { module: "m", tensor: "m.weight", source: "m.weight" };
-  const formula = TEMPLATE.formula({ out, in: input }, { r, own: {} });
+  const formula = method.formula({ out, in: input }, { r, own: { rank_pattern: {} } });
   const layer = { ...names, dtype: "F32", shape, out, in: input, conv1d, tensors, formula, scale: 0.5 } as const;
-  const source = formulaDeltas(untrainedAdapter({}, Object.values(tensors)), [layer]);
+  const source = formulaDeltas(untrainedAdapter({}, Object.values(tensors)), [layer], method === HIRA);
+  const stored = numbers(out * input);
+  const read = async (at: number, rows: number) =>
+    new Uint8Array(stored.slice(at * shape[1], (at + rows) * shape[1]).buffer);
+  const own = { rows: shape[0], cols: shape[1], dtype: "F32", read, onto: new Float64Array() } as const;
+  const weight = method === HIRA ? own : UNREAD;
   const live = gpu.memory.liveBytes;
-  const delta = await (await source.upload(gpu)).layer(0, 3, UNREAD);
+  const delta = await (await source.upload(gpu)).layer(0, 3, weight);
   // Rows 4 … of the weight as it is stored, added.
   const [first, count] = [4, 5];
   const before = numbers(count * shape[1]);
   const target = placed(gpu, [count, shape[1]], before);
+  const rows = placed(gpu, [count, shape[1]], stored.slice(first * shape[1]));
   const block = { firstRow: first, rows: count, target: target.buffer, pitch: target.pitch, accumulate: true };
   {
     using run = new Run(gpu);
-    delta.form(run, { ...block, ...unreadRows(target.buffer, shape[1]) });
+    delta.form(run, { ...block, ...unreadRows(rows.buffer, shape[1]) });
     await run.submit();
   }
   const every = (size: number) => Array.from({ length: size }, (_, at) => at);
-  const whole = await source.reference(0, 3, { rows: every(out), cols: every(input) }, UNREAD);
+  const whole = await source.reference(0, 3, { rows: every(out), cols: every(input) }, weight);
   const wanted = before.map((value, at) => {
     const [row, col] = [first + Math.floor(at / shape[1]), at % shape[1]];
     return value + (whole[conv1d ? col * input + row : row * input + col] ?? NaN);
   });
   expect(error(await taken(gpu, target), wanted)).toBeLessThan(1e-6);
-  gpu.memory.release(target.buffer);
+  for (const { buffer } of [target, rows]) gpu.memory.release(buffer);
   delta.release();
   expect(gpu.memory.liveBytes).toBe(live);
 });

@@ -4,8 +4,8 @@ import { sliceRows, type Tensor } from "../../compute/tensor/tensor.ts";
 
 /** ΔW (out, in) of a module as a formula of the tensors `T` that are trained of it, before α/r. */
 export interface Formula<T extends string> {
-  /** One element in f64, from tensors row by row: the reference that devices are held to. */
-  at(of: Readonly<Record<T, ArrayLike<number>>>, row: number, col: number): number;
+  /** One element in f64, from tensors row by row: the reference that devices are held to. `weight`: W's own, where it is taken. */
+  at(of: Readonly<Record<T, ArrayLike<number>>>, row: number, col: number, weight: number): number;
   /** Records some rows of scale · ΔW. Where they are assigned, padding becomes zero; where they are added, it stays. */
   form(run: Run, of: Matrices<T>, scale: number, rows: DeltaRows, accumulate: boolean): void;
   /** Adds to the tensors' gradients what the same rows of G = ∂loss/∂ΔW make of them, times the scale. */
@@ -20,6 +20,14 @@ export interface DeltaRows {
   readonly first: number;
   /** (count, in). */
   readonly rows: Tensor;
+  /** The same rows of W, where the method takes it: F32, F16 or BF16. */
+  readonly weight?: Strided | undefined;
+}
+
+/** W (out, in) of a module for a formula that takes it; stored (in, out) where `conv1d`. */
+export function stridedWeight(of: Tensor, conv1d = false): Strided {
+  const [row, col] = conv1d ? [1, of.pitch] : [of.pitch, 1];
+  return { of, steps: { row, col, term: 0 } };
 }
 
 /** A part of a matrix that begins at any element; of its shape, where none is given. */
@@ -46,11 +54,17 @@ export function ones(run: Run): Strided {
 /** Less than every device binds at once. */
 const MOST_BYTES = 64 * 2 ** 20;
 
-/** All rows of a matrix. */
-export function* rowsOf(matrix: Tensor): Generator<DeltaRows> {
+/** All rows of a matrix, and of W beside it. */
+export function* rowsOf(matrix: Tensor, weight?: Strided): Generator<DeltaRows> {
   const [count] = matrix.shape;
   const most = Math.max(1, Math.floor(MOST_BYTES / (matrix.pitch * 4)));
   for (let first = 0; first < count; first += most) {
-    yield { first, rows: sliceRows(matrix, first, Math.min(most, count - first)) };
+    yield { first, rows: sliceRows(matrix, first, Math.min(most, count - first)), weight: laterRows(weight, first) };
   }
+}
+
+/** W from row `first` on. */
+export function laterRows<W extends Strided | undefined>(weight: W, first: number): W {
+  if (weight === undefined) return weight;
+  return { ...weight, of: { ...weight.of, offset: weight.of.offset + first * weight.steps.row } };
 }

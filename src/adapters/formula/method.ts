@@ -1,27 +1,20 @@
 import * as v from "valibot";
+import { isBlockDtype } from "../../compute/device/dtype.ts";
+import type { Strided } from "../../compute/tensor/strided-sums.ts";
+import type { Tensor } from "../../compute/tensor/tensor.ts";
 import { RandloraError } from "../../files/errors.ts";
 import { oneLine, quote } from "../../files/failure.ts";
 import { type JsonObject, toPlainObject } from "../../files/lossless-json.ts";
 import { mapValues } from "../../files/map-values.ts";
-import type { Adapter, AdapterTensor, WrittenSettings } from "../files/adapter.ts";
+import type { Adapter, AdapterTensor } from "../files/adapter.ts";
 import type { BaseModel } from "../base/base.ts";
-import {
-  biasKey,
-  dropoutShare,
-  finiteNumber,
-  LAYER_KEYS,
-  layerSettings,
-  type LayerSettings,
-  parseSettings,
-  positiveInteger,
-} from "../base/config-keys.ts";
 import { findTargets, type TargetModule, type Targets } from "../base/target-modules.ts";
 import { weightFinder } from "../delta/parts.ts";
 import { adaptedMethod } from "../delta/through-weights/adapted-method.ts";
 import type { AdaptedModule } from "../delta/through-weights/held.ts";
 import { fitAdapter, type TrainedTensors, unusedGenerator } from "../method/fit.ts";
 import { convertAsIs } from "../frozen/convert.ts";
-import type { MethodDefinition, ModuleShape, UsualSettings } from "../method/method.ts";
+import type { MethodDefinition, ModuleShape } from "../method/method.ts";
 import {
   matrixOf,
   newConfig,
@@ -37,19 +30,20 @@ import type { Method, Placement, Trainable } from "../method/training.ts";
 import type { AdapterSettings } from "../method/settings.ts";
 import { shapeElements } from "../../files/safetensors/header.ts";
 import { formulaDeltas, type FormulaLayer } from "./deltas.ts";
-import { type Formula, rowsOf } from "./formula.ts";
+import { type ConfigRules, dropoutKeys, ownKeys, readConfig, type Sizes } from "./config.ts";
+import { type Formula, laterRows, rowsOf, stridedWeight } from "./formula.ts";
 
 /** What makes a method of a formula for ΔW. The rest (files, fitting, merging, training) is the same for all. */
-export interface FormulaMethod<T extends string, O extends v.ObjectEntries = Record<never, never>> {
+export interface FormulaMethod<
+  T extends string,
+  O extends v.ObjectEntries = Record<never, never>,
+> extends ConfigRules<O> {
   /** `--method`. */
   readonly name: string;
   /** As sentences have it. */
   readonly title: string;
   /** Its `peft_type`. */
   readonly peftType: string;
-  /** What PEFT's configuration says of it; left out where PEFT has no such method. */
-  readonly peft?: PeftKeys<O>;
-  readonly usual: UsualSettings;
   /** The largest rank that makes sense for these modules. */
   most(modules: readonly ModuleShape[]): number;
   /** What is trained of each module. */
@@ -57,43 +51,14 @@ export interface FormulaMethod<T extends string, O extends v.ObjectEntries = Rec
   /** Values before training; zeros where left out. `stream`: which module it is, for random ones. */
   start(module: ModuleShape, sizes: Sizes<O>, seed: number, stream: number): Start<T>;
   formula(module: ModuleShape, sizes: Sizes<O>): Formula<T>;
+  /** ΔW depends on W, which the formula takes: it cannot be subtracted again, and the base must not be quantized. */
+  readonly takesWeight?: true;
   /** Why a module cannot have these sizes, if so: what does not divide what. */
   misfit?(module: ModuleShape, sizes: Sizes<O>): string | undefined;
   /** What to say of a rank on these modules. */
   notes?(modules: readonly ModuleShape[], rank: number): readonly string[];
   /** Multiplications by an element of G when it is folded, of the least rank; `budget`'s time of a step counts them. */
   readonly terms: number;
-}
-
-/** PEFT's names of a method's settings. */
-export interface PeftKeys<O extends v.ObjectEntries> {
-  /** Of the rank; "r" where it is left out. */
-  readonly rank?: string;
-  /** Of dropout; left out where PEFT has none for it. */
-  readonly dropout?: string;
-  /** What `bias` is where the biases of adapted layers are trained; left out where PEFT has no such key. */
-  readonly bias?: string;
-  /** Its other keys that decide something, with PEFT's defaults: a new adapter has these. */
-  readonly keys: O;
-  /** Why an adapter with such settings cannot be applied, if so. */
-  refusal?(own: Own<O>): string | undefined;
-  /** PEFT's merge rounds ΔW to the weight's dtype before it is added. */
-  readonly roundsDelta?: true;
-}
-
-type Own<O extends v.ObjectEntries> = v.InferOutput<v.ObjectSchema<O, undefined>>;
-
-/** What the tensors of an adapter depend on. */
-export interface Sizes<O extends v.ObjectEntries = Record<never, never>> {
-  readonly r: number;
-  /** PEFT's further keys. */
-  readonly own: Own<O>;
-}
-
-/** The settings of such an adapter, in PEFT's manner. */
-export interface FormulaConfig<O extends v.ObjectEntries> extends LayerSettings, Sizes<O> {
-  /** ΔW is scaled by α/r. */
-  readonly alpha: number;
 }
 
 /** The method of a formula. */
@@ -117,8 +82,10 @@ export function formulaMethod<T extends string, O extends v.ObjectEntries>(
     plan(adapter, base, options) {
       const { layers, replacements } = fit(method, adapter, base);
       const notes = unusedGenerator(adapter, options, what);
-      const load = async () => formulaDeltas(adapter, layers);
-      return { adapter, layers, replacements, notes, bases: "none", roundsDelta: peft?.roundsDelta ?? false, load };
+      const { takesWeight: rescales = false } = method;
+      const load = async () => formulaDeltas(adapter, layers, rescales);
+      const known = { adapter, layers, replacements, notes, bases: "none", rescales } as const;
+      return { ...known, roundsDelta: peft?.roundsDelta ?? false, load };
     },
     convert: convertAsIs(what),
     training: {
@@ -153,45 +120,6 @@ export function formulaMethod<T extends string, O extends v.ObjectEntries>(
       },
     },
   };
-}
-
-/** @throws RandloraError `format` for a value that makes no sense, `adapter` for a variant that cannot be applied */
-function readConfig<T extends string, O extends v.ObjectEntries>(
-  method: FormulaMethod<T, O>,
-  { settings, configFile }: WrittenSettings,
-): FormulaConfig<O> {
-  const { peft, usual } = method;
-  // What nobody else writes has no default where it decides about ΔW.
-  const usually = <S extends v.GenericSchema<number>>(of: S, value: number) =>
-    peft === undefined ? of : v.optional(of, value);
-  const number = (key: string, of: v.GenericSchema<number | undefined, number>) =>
-    parseSettings(v.object({ [key]: of }), settings, configFile)[key] ?? NaN;
-  const r = number(peft?.rank ?? "r", usually(positiveInteger, usual.rank));
-  const { alphaPerRank } = usual;
-  const alpha = alphaPerRank === null ? r : number("alpha", usually(finiteNumber, alphaPerRank * usual.rank));
-  parseSettings(v.object(dropoutKeys(method, dropoutShare)), settings, configFile);
-  const own = ownKeys(method, settings, configFile);
-  const cause = peft?.refusal?.(own);
-  if (cause !== undefined) {
-    throw new RandloraError("adapter", `${oneLine(configFile)}: ${cause}`, "merge it with PEFT: merge_and_unload()");
-  }
-  const schema = v.object({ bias: biasKey(peft?.bias ?? "none"), ...LAYER_KEYS });
-  const layers = parseSettings(schema, settings, configFile);
-  return { r, alpha, own, ...layerSettings(layers, configFile) };
-}
-
-function ownKeys<T extends string, O extends v.ObjectEntries>(
-  { peft }: FormulaMethod<T, O>,
-  settings: WrittenSettings["settings"],
-  file: string,
-): Own<O> {
-  return parseSettings(v.object(peft?.keys ?? ({} as O)), settings, file);
-}
-
-/** What the configuration says of dropout: nothing where PEFT has none. */
-function dropoutKeys<S>({ peft }: { readonly peft?: { readonly dropout?: string } | undefined }, value: S) {
-  const key = peft === undefined ? "dropout" : peft.dropout;
-  return key === undefined ? {} : { [key]: value };
 }
 
 /** @throws RandloraError `adapter` with the reason when it cannot be applied, `format` for a file that is incomplete */
@@ -236,6 +164,13 @@ function untrained<T extends string, O extends v.ObjectEntries>(
   return untrainedAdapter(config, untrainedTensors(tensors, sizes, targets.modules, values));
 }
 
+/** @throws RandloraError `adapter` for a quantized one */
+function placedWeight(title: string, weight: Tensor): Strided {
+  if (!isBlockDtype(weight.dtype)) return stridedWeight(weight);
+  const cause = `${weight.buffer.label} is quantized: ${title} multiplies with the weights themselves`;
+  throw new RandloraError("adapter", cause, "leave --quantize out, or take the original, unquantized model");
+}
+
 async function place<T extends string, O extends v.ObjectEntries>(
   on: Placement,
   method: FormulaMethod<T, O>,
@@ -250,18 +185,20 @@ async function place<T extends string, O extends v.ObjectEntries>(
     const of = mapValues(tensors, (own) => parameters.get(own.name).value);
     const gradients = mapValues(tensors, (own) => parameters.get(own.name).gradient);
     const scale = layer.scale * factor;
+    const found = find(tensor);
+    const weight = method.takesWeight === true ? placedWeight(method.title, found.weight) : undefined;
     return {
       name,
-      ...find(tensor),
+      ...found,
       shape: { out: layer.out, in: layer.in },
       index,
       form(run, target, accumulate, from = 0) {
-        for (const { first, rows } of rowsOf(target)) {
-          formula.form(run, of, scale, { first: from + first, rows }, accumulate);
+        for (const { first, ...rows } of rowsOf(target, laterRows(weight, from))) {
+          formula.form(run, of, scale, { first: from + first, ...rows }, accumulate);
         }
       },
       fold(run, g) {
-        for (const rows of rowsOf(g)) formula.fold(run, of, scale, rows, gradients);
+        for (const rows of rowsOf(g, weight)) formula.fold(run, of, scale, rows, gradients);
       },
     };
   });

@@ -5,7 +5,8 @@ import { recordStridedSums } from "../../compute/tensor/strided-sums.ts";
 import type { Tensor } from "../../compute/tensor/tensor.ts";
 import { itemAt } from "../../files/item-at.ts";
 import { type DeltaRows, type Formula, moveStrided, partFrom } from "../formula/formula.ts";
-import { type FormulaMethod, formulaMethod, type Sizes } from "../formula/method.ts";
+import type { Sizes } from "../formula/config.ts";
+import { type FormulaMethod, formulaMethod } from "../formula/method.ts";
 import type { ModuleShape } from "../method/method.ts";
 
 const KEYS = {

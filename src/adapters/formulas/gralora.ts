@@ -6,7 +6,8 @@ import type { Tensor } from "../../compute/tensor/tensor.ts";
 import { itemAt } from "../../files/item-at.ts";
 import { positiveInteger } from "../base/config-keys.ts";
 import { type DeltaRows, type Formula, moveStrided, partFrom } from "../formula/formula.ts";
-import { type FormulaMethod, formulaMethod, type Sizes } from "../formula/method.ts";
+import type { Sizes } from "../formula/config.ts";
+import { type FormulaMethod, formulaMethod } from "../formula/method.ts";
 import type { ModuleShape } from "../method/method.ts";
 
 const KEYS = { gralora_k: v.optional(positiveInteger, 2), hybrid_r: v.optional(v.number("it must be a number"), 0) };

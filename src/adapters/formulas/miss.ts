@@ -6,7 +6,8 @@ import { recordStridedSums } from "../../compute/tensor/strided-sums.ts";
 import { itemAt } from "../../files/item-at.ts";
 import { positiveInteger } from "../base/config-keys.ts";
 import { type Formula, moveStrided, ones, partFrom } from "../formula/formula.ts";
-import { type FormulaMethod, formulaMethod, type Sizes } from "../formula/method.ts";
+import type { Sizes } from "../formula/config.ts";
+import { type FormulaMethod, formulaMethod } from "../formula/method.ts";
 import type { ModuleShape } from "../method/method.ts";
 
 const KEYS = {

@@ -44,7 +44,7 @@ export interface AdapterPlan {
   readonly bases: BasesOrigin;
   /** Whether PEFT's merge rounds this method's ΔW to the weight's dtype before it is added. */
   readonly roundsDelta: boolean;
-  /** ΔW depends on W itself, which it rescales: it cannot be subtracted again. False where it is left out. */
+  /** ΔW depends on W itself: it cannot be subtracted again. False where it is left out. */
   readonly rescales?: boolean | undefined;
   /** Reads or draws what the layers share. Throws `RandloraError`, or the signal's reason when it is aborted. */
   load(signal?: AbortSignal): Promise<DeltaSource>;

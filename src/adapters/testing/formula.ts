@@ -9,7 +9,7 @@ import type { JsonObject } from "../../files/lossless-json.ts";
 import { mapValues } from "../../files/map-values.ts";
 import { shapeElements } from "../../files/safetensors/header.ts";
 import { parseSettings } from "../base/config-keys.ts";
-import type { DeltaRows } from "../formula/formula.ts";
+import { type DeltaRows, laterRows, stridedWeight } from "../formula/formula.ts";
 import type { FormulaMethod } from "../formula/method.ts";
 import { matrixOf } from "../method/train.ts";
 import { error, numbers, placed, taken } from "./bases.ts";
@@ -17,11 +17,12 @@ import { error, numbers, placed, taken } from "./bases.ts";
 const SCALE = 0.7;
 
 /** Rows of a matrix in parts that begin anywhere, as no device's limits would cut them. */
-function partsOf(matrix: Tensor, cuts: readonly number[]): DeltaRows[] {
+function partsOf(matrix: Tensor, cuts: readonly number[], weight: Tensor | undefined): DeltaRows[] {
+  const own = weight === undefined ? undefined : stridedWeight(weight);
   const ends = [...cuts.filter((cut) => cut < matrix.shape[0]), matrix.shape[0]];
   return ends.map((end, at) => {
     const first = ends[at - 1] ?? 0;
-    return { first, rows: sliceRows(matrix, first, end - first) };
+    return { first, rows: sliceRows(matrix, first, end - first), weight: laterRows(own, first) };
   });
 }
 
@@ -31,7 +32,7 @@ function partsOf(matrix: Tensor, cuts: readonly number[]): DeltaRows[] {
  * @param modules out, in and rank: tall, wide and square, with sizes that nothing divides
  */
 export function testFormula<T extends string, O extends ObjectEntries>(
-  { title, formula, tensors, peft }: FormulaMethod<T, O>,
+  { title, formula, tensors, peft, takesWeight }: FormulaMethod<T, O>,
   modules: readonly (readonly [out: number, input: number, rank: number])[],
   settings: JsonObject = {},
 ): void {
@@ -49,8 +50,12 @@ export function testFormula<T extends string, O extends ObjectEntries>(
     const valuesOf = () => mapValues(shapes, (size) => numbers(shapeElements(size)));
     const place = (values: ReturnType<typeof valuesOf>) =>
       mapValues(shapes, (size, key) => placed(gpu, matrixOf({ name: key, shape: size }).shape, values[key], 64));
+    const weights = numbers(out * input);
+    const placedWeight = () => (takesWeight === true ? placed(gpu, [out, input], weights) : undefined);
     const deltaOf = (values: Readonly<Record<T, ArrayLike<number>>>) =>
-      Float64Array.from({ length: out * input }, (_, at) => one.at(values, Math.floor(at / input), at % input));
+      Float64Array.from({ length: out * input }, (_, at) =>
+        one.at(values, Math.floor(at / input), at % input, itemAt(weights, at)),
+      );
 
     test.each([
       ["assigned", false, []],
@@ -63,11 +68,13 @@ export function testFormula<T extends string, O extends ObjectEntries>(
       // What is assigned clears the padding, too; what is added finds it cleared.
       if (!accumulate) gpu.write(target.buffer, new Float32Array(target.buffer.size / 4).fill(5));
       using run = new Run(gpu);
-      for (const part of partsOf(target, cuts)) one.form(run, of, SCALE, part, accumulate);
+      const weight = placedWeight();
+      for (const part of partsOf(target, cuts, weight)) one.form(run, of, SCALE, part, accumulate);
       await run.submit();
       const wanted = deltaOf(values).map((value, at) => SCALE * value + (accumulate ? itemAt(before, at) : 0));
       expect(error(await taken(gpu, target), wanted)).toBeLessThan(1e-6);
-      for (const { buffer } of [target, ...Object.values<Tensor>(of)]) gpu.memory.release(buffer);
+      for (const { buffer } of [target, ...(weight === undefined ? [] : [weight]), ...Object.values<Tensor>(of)])
+        gpu.memory.release(buffer);
     });
 
     test.each([
@@ -77,7 +84,8 @@ export function testFormula<T extends string, O extends ObjectEntries>(
       const [values, begun, g] = [valuesOf(), valuesOf(), numbers(out * input)];
       const [of, gradients, placedG] = [place(values), place(begun), placed(gpu, [out, input], g)];
       using run = new Run(gpu);
-      for (const part of partsOf(placedG, cuts)) one.fold(run, of, SCALE, part, gradients);
+      const weight = placedWeight();
+      for (const part of partsOf(placedG, cuts, weight)) one.fold(run, of, SCALE, part, gradients);
       await run.submit();
       const exact = mapValues(values, (of) => Float64Array.from(of));
       const sum = () => deltaOf(exact).reduce((total, value, at) => total + value * itemAt(g, at), 0);
@@ -96,7 +104,7 @@ export function testFormula<T extends string, O extends ObjectEntries>(
       for (const all of [of, gradients]) {
         for (const { buffer } of Object.values<Tensor>(all)) gpu.memory.release(buffer);
       }
-      gpu.memory.release(placedG.buffer);
+      for (const one of [placedG, weight]) if (one !== undefined) gpu.memory.release(one.buffer);
     });
   });
 }

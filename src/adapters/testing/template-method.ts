@@ -4,7 +4,8 @@ import { recordGemm } from "../../compute/tensor/gemm.ts";
 import { sliceRows } from "../../compute/tensor/tensor.ts";
 import { itemAt } from "../../files/item-at.ts";
 import type { Formula } from "../formula/formula.ts";
-import { type FormulaMethod, formulaMethod, type Sizes } from "../formula/method.ts";
+import type { Sizes } from "../formula/config.ts";
+import { type FormulaMethod, formulaMethod } from "../formula/method.ts";
 import type { ModuleShape } from "../method/method.ts";
 
 /** ΔW = α/r · B·A, LoRA's, by its definition. */

@@ -33,6 +33,7 @@ export const METHOD_CASES: Readonly<Record<Exclude<MethodName, "full">, MethodCa
   miss: { asked: { rank: 5, learningRate: 1e-2 }, trained: ["miss_block"] },
   gralora: { asked: { rank: 4, alpha: 3, learningRate: 5e-3 }, trained: ["gralora_B"] },
   c3a: { asked: { rank: 4, learningRate: 0.5 }, trained: ["c3a_kernel"] },
+  hira: { asked: { rank: 4, learningRate: 5e-2 }, trained: ["hira_B"] },
   hybrid: {
     asked: { rank: 8, loraRank: 2, learningRate: 5e-3 },
     trained: ["randlora_lambda", "lora_B.weight"],

@@ -59,7 +59,7 @@ async function magnitudeReference(
 /** Stored rows, one after another. */
 async function rowsOf(weight: StoredWeight, rows: readonly number[]): Promise<Float64Array> {
   const all = new Float64Array(rows.length * weight.cols);
-  for (const [i, row] of rows.entries()) all.set(await wide(weight, row, 1), i * weight.cols);
+  for (const [i, row] of rows.entries()) all.set(await wideRows(weight, row, 1), i * weight.cols);
   return all;
 }
 
@@ -70,7 +70,7 @@ async function columnsOf(weight: StoredWeight, columns: readonly number[]): Prom
   const all = new Float64Array(columns.length * rows);
   for (let first = 0; first < rows; first += step) {
     const count = Math.min(step, rows - first);
-    const portion = await wide(weight, first, count);
+    const portion = await wideRows(weight, first, count);
     for (const [i, column] of columns.entries()) {
       for (let row = 0; row < count; row++) all[i * rows + first + row] = itemAt(portion, row * cols + column);
     }
@@ -78,7 +78,8 @@ async function columnsOf(weight: StoredWeight, columns: readonly number[]): Prom
   return all;
 }
 
-async function wide(weight: StoredWeight, first: number, count: number): Promise<Float64Array> {
+/** Stored rows in f64. */
+export async function wideRows(weight: StoredWeight, first: number, count: number): Promise<Float64Array> {
   const values = new Float64Array(count * weight.cols);
   const bytes = await weight.read(first, count);
   if (bytes.length !== values.length * dtypeBytes(weight.dtype)) throw new RangeError(`${bytes.length} bytes`);

@@ -49,8 +49,8 @@ export function referenceOf(
 export function combinePlans(plans: readonly AdapterPlan[], options: CombineOptions): AdapterPlan[] {
   const rescaling = plans.find(({ rescales }) => rescales === true);
   if (rescaling !== undefined) {
-    const cause = `its magnitudes rescale what it is added to, and --combine ${options.combination} knows sums alone`;
-    const hint = "combine adapters without magnitudes, or merge them one after the other: --combine sum";
+    const cause = `its ΔW depends on the weights, and --combine ${options.combination} knows sums alone`;
+    const hint = "combine adapters of other methods, or merge them one after the other: --combine sum";
     throw new RandloraError("adapter", `${oneLine(rescaling.adapter.file)}: ${cause}`, hint);
   }
   const layers = combinedLayers(plans);

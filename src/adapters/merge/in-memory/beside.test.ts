@@ -188,7 +188,7 @@ test("what cannot be added without being merged is refused, and nothing stays in
   const replacing = await withHead(adapters.get("lora") ?? "", folder.at("replacing"), projection);
   const cases = [
     [[{ path: replacing, scale: 1 }], '"model.layers.0.self_attn.o_proj.weight" is replaced whole'],
-    [[chosen("lora"), chosen("dora")], "it rescales the rows"],
+    [[chosen("lora"), chosen("dora")], "its ΔW depends on the weights"],
     [
       [{ path: await writeLora(folder.at("head"), { r: 2, alpha: 2, seed: 1, modules: head }), scale: 1 }],
       "lm_head.weight",

@@ -114,7 +114,7 @@ async function open(
   const notes = [...merged.notes];
   for (const { adapter, layers, rescales } of plans) {
     if (rescales === true && plans.length > 1) {
-      throw refusal(adapter, "it rescales the rows of the weights that the other adapters change");
+      throw refusal(adapter, "its ΔW depends on the weights, which the other adapters change");
     }
     const { title, training } = methodOfAdapter(adapter);
     if (training.formsWhole === true) {

@@ -146,7 +146,10 @@ describe("refused", () => {
     const combine = { how: "ties", densities: [0.5] } as const;
     const options = { ...OPTIONS, base, adapters: [dora], out: folder.at("out"), combine };
     const refusal = await refusalOf(() => merge(options, new Notes(), new AbortController().signal));
-    expect([refusal.code, refusal.message]).toEqual(["adapter", expect.stringContaining("its magnitudes rescale")]);
+    expect([refusal.code, refusal.message]).toEqual([
+      "adapter",
+      expect.stringContaining("its ΔW depends on the weights"),
+    ]);
   });
 
   test("another number of densities than of adapters", async () => {

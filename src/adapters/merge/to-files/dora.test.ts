@@ -150,7 +150,7 @@ test("--unmerge is refused with the reason, and leaves nothing behind", async ()
   const refusal = await refusalOf(() => merge(options, new Notes(), signal));
   expect([refusal.code, refusal.message]).toEqual([
     "adapter",
-    expect.stringContaining("it rescales the rows of the original weights"),
+    expect.stringContaining("its ΔW depends on the original weights"),
   ]);
   expect((await readdir(folder.path)).toSorted()).toEqual(["base", "dora"]);
 });

@@ -127,6 +127,6 @@ function refuseUnmerge({ adapter, replacements: [replaced], rescales }: AdapterP
     throw new RandloraError("adapter", `${oneLine(adapter.file)}: ${cause}`, hint);
   }
   if (rescales !== true) return;
-  const cause = "it rescales the rows of the original weights, whose norms a merged model no longer has";
+  const cause = "its ΔW depends on the original weights, which a merged model no longer has";
   throw new RandloraError("adapter", `${oneLine(adapter.file)}: ${cause}`, "use the original model");
 }
