@@ -16,7 +16,7 @@ import type { Tokenizer } from "../data/text/tokenizer.ts";
 import type { AdapterChoice } from "../adapters/merge/loaded-adapter.ts";
 import { AdaptedWeights, type ApplyOptions } from "../adapters/merge/in-memory/weights.ts";
 import type { Writer } from "./generation/reply.ts";
-import { UnmergedAdapters } from "../adapters/merge/in-memory/beside.ts";
+import { checkUnmerged, placeUnmerged, type UnmergedAdapters } from "../adapters/merge/in-memory/beside.ts";
 import { SharedParts } from "../adapters/method/shared-parts.ts";
 
 export interface LanguageModelOptions {
@@ -133,7 +133,7 @@ export class LanguageModel implements Writer, AsyncDisposable {
     if (choices.length === 0 && this.#held.adapted === undefined) return [];
     const adapted = await this.#openAdapted();
     if (this.quantized === undefined) return await this.#apply(adapted, choices, options);
-    const placed = await UnmergedAdapters.place(this.decoder, this.weightsPath, choices, options);
+    const placed = await placeUnmerged(this.decoder, this.weightsPath, choices, options);
     try {
       // What they replace whole lies in no blocks.
       await this.#apply(adapted, choices, { ...options, beside: this.decoder.weights.projected });
@@ -188,7 +188,7 @@ export class LanguageModel implements Writer, AsyncDisposable {
   async checkAdapters(choices: readonly AdapterChoice[], generator?: GeneratorName): Promise<readonly string[]> {
     const notes = await (await this.#openAdapted()).check(choices, generator);
     if (this.quantized === undefined) return notes;
-    return await UnmergedAdapters.check(this.decoder, this.weightsPath, choices, { generator });
+    return await checkUnmerged(this.decoder, this.weightsPath, choices, { generator });
   }
 
   /**
@@ -198,12 +198,12 @@ export class LanguageModel implements Writer, AsyncDisposable {
   async placeBeside(choices: readonly AdapterChoice[], options: ApplyOptions = {}): Promise<UnmergedAdapters> {
     const { generator, signal } = options;
     const forRows = { forRows: true, shared: this.#held.shared };
-    return await UnmergedAdapters.place(this.decoder, this.weightsPath, choices, { generator, signal, ...forRows });
+    return await placeUnmerged(this.decoder, this.weightsPath, choices, { generator, signal, ...forRows });
   }
 
   /** Finds out whether `placeBeside` would take these. @throws RandloraError `adapter` for what has no place there; `file`, `format` */
   async checkBeside(choices: readonly AdapterChoice[], generator?: GeneratorName): Promise<void> {
-    await UnmergedAdapters.check(this.decoder, this.weightsPath, choices, { generator, forRows: true });
+    await checkUnmerged(this.decoder, this.weightsPath, choices, { generator, forRows: true });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

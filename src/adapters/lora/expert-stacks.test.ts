@@ -9,7 +9,7 @@ import { writeArchitecture } from "../../models/testing/architectures.ts";
 import { openBase } from "../base/named-base.ts";
 import { findTargets } from "../base/target-modules.ts";
 import { openPeft } from "../formats/peft.ts";
-import { UnmergedAdapters } from "../merge/in-memory/beside.ts";
+import { placeUnmerged } from "../merge/in-memory/beside.ts";
 import { AdaptedWeights } from "../merge/in-memory/weights.ts";
 import { f32, type TestTensor, writeFolder } from "../testing/adapters.ts";
 import { Parameters } from "../method/parameters.ts";
@@ -77,7 +77,7 @@ describe.each([
     await adapted.apply(choices, { dtype: "f32" });
     const wanted = await logitsOf(merged);
     using decoder = await loadDecoder(gpu, base);
-    using placed = await UnmergedAdapters.place(decoder, base, choices);
+    using placed = await placeUnmerged(decoder, base, choices);
     decoder.linears = placed.linears;
     const found = await logitsOf(decoder);
     const apart = (a: Float32Array, b: Float32Array) =>

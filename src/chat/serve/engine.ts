@@ -157,7 +157,7 @@ export class Engine implements AsyncDisposable {
       return waiting;
     });
     this.check();
-    this.#waiting.add(all, Math.max(0, this.#options.parallel - this.#loop.size));
+    this.#waiting.addAll(all, Math.max(0, this.#options.parallel - this.#loop.size));
     for (const { signal, leave } of all) {
       signal.addEventListener("abort", leave, { once: true });
       if (signal.aborted) leave();
@@ -245,7 +245,7 @@ export class Engine implements AsyncDisposable {
         if (!this.#waiting.has(waiting) || rows === undefined) continue;
         const sequence = make(rows);
         out.end(sequence);
-        this.#waiting.begin(waiting);
+        this.#waiting.take(waiting);
         return sequence;
       } catch (thrown) {
         this.#waiting.leave(waiting, thrown);

@@ -68,26 +68,18 @@ export class ModelList {
   readonly #base: ServedModel;
   readonly #models: Map<string, ServedModel>;
   readonly #default: ServedModel;
-  readonly #context: number | undefined;
-  readonly #pooling: Pooling | undefined;
-  readonly #folder: AdapterFolder | undefined;
+  readonly #options: ModelListOptions;
   /** Models on their way into the list. */
   readonly #opening = new Map<string, Promise<ServedModel | undefined>>();
   /** When it was made, in seconds since 1970. */
   readonly created = Math.floor(Date.now() / 1000);
 
   /** @param adapted with ids that are all different and not the base's */
-  constructor(
-    base: ServedModel,
-    adapted: readonly ServedModel[],
-    { preferred, context, pooling, folder }: ModelListOptions = {},
-  ) {
+  constructor(base: ServedModel, adapted: readonly ServedModel[], options: ModelListOptions = {}) {
     this.#base = base;
     this.#models = new Map([base, ...adapted].map((model) => [model.id, model]));
-    this.#default = this.#models.get(preferred ?? base.id) ?? base;
-    this.#context = context;
-    this.#pooling = pooling;
-    this.#folder = folder;
+    this.#default = this.#models.get(options.preferred ?? base.id) ?? base;
+    this.#options = options;
   }
 
   /** Those that are there now; the folder may have more. */
@@ -98,7 +90,7 @@ export class ModelList {
   /** Every name that is served, those of the folder last, with the paths of its adapters. */
   async entries(): Promise<ReadonlyMap<string, readonly string[]>> {
     const opened = this.all.map(({ id, adapters }) => [id, adapters.map(({ path }) => path)] as const);
-    const found = [...((await this.#folder?.adapters()) ?? [])].filter(([id]) => !this.#models.has(id));
+    const found = [...((await this.#options.folder?.adapters()) ?? [])].filter(([id]) => !this.#models.has(id));
     return new Map<string, readonly string[]>([...opened, ...found.map(([id, path]) => [id, [path]] as const)]);
   }
 
@@ -133,7 +125,7 @@ export class ModelList {
 
   /** Takes an adapter of the folder into the list. @throws ApiError 400 for a name that is taken, 403 without a folder; as `AdapterFolder.load` */
   async load(id: string, path: string): Promise<void> {
-    const folder = this.#folder;
+    const { folder } = this.#options;
     if (folder === undefined) throw notAllowed();
     if (this.#models.has(id) || this.#opening.has(id)) {
       throw new ApiError(400, `lora_name: ${JSON.stringify(id.slice(0, 100))} is served already`, {
@@ -145,7 +137,7 @@ export class ModelList {
 
   /** Takes a model out of the list; its running requests go on. @throws ApiError 404, 403 */
   unload(id: string): ServedModel {
-    if (this.#folder === undefined) throw notAllowed();
+    if (this.#options.folder === undefined) throw notAllowed();
     const found = this.#models.get(id);
     if (found === undefined || found.adapters.length === 0 || found === this.#default) {
       const message = `lora_name: no adapter that can be unloaded is named ${JSON.stringify(id.slice(0, 100))}`;
@@ -158,9 +150,10 @@ export class ModelList {
   /** One model in OpenAI's shape; adapters name their base, and all their context, as vLLM does. */
   describe({ id, adapters }: Pick<ServedModel, "id"> & { readonly adapters: readonly unknown[] }): object {
     const parent = adapters.length > 0 ? this.#base.id : null;
-    const length = this.#context === undefined ? {} : { max_model_len: this.#context };
-    const pooling = this.#pooling === undefined ? {} : { pooling: this.#pooling };
-    return { id, object: "model", created: this.created, owned_by: "randlora", parent, ...length, ...pooling };
+    const { context, pooling } = this.#options;
+    const length = context === undefined ? {} : { max_model_len: context };
+    const pooled = pooling === undefined ? {} : { pooling };
+    return { id, object: "model", created: this.created, owned_by: "randlora", parent, ...length, ...pooled };
   }
 
   /** What `/v1/models` says; `default` is the id of requests that name no model, which OpenAI's API does not have. */
@@ -170,11 +163,11 @@ export class ModelList {
   }
 
   get #isAlone(): boolean {
-    return this.#folder === undefined && this.#models.size === 1;
+    return this.#options.folder === undefined && this.#models.size === 1;
   }
 
   async #inFolder(id: string): Promise<ServedModel | undefined> {
-    const folder = this.#folder;
+    const { folder } = this.#options;
     if (folder === undefined) return undefined;
     return await (this.#opening.get(id) ?? this.#open(id, () => folder.find(id)));
   }

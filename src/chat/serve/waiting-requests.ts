@@ -11,10 +11,9 @@ export interface WaitingRequest extends QueuedJob {
 }
 
 /** Texts that wait for a slot, as many as a server holds: in a fair order, each told its place. */
-export class WaitingRequests<T extends WaitingRequest> {
+export class WaitingRequests<T extends WaitingRequest> extends FairQueue<T> {
   readonly #most: number;
   readonly #slots: number;
-  readonly #queue = new FairQueue<T>();
   /** The order in which places were told last. */
   #told: readonly T[] = [];
   /** Seconds from one finished text to the next with all slots busy, smoothed; for `Retry-After`. */
@@ -22,12 +21,9 @@ export class WaitingRequests<T extends WaitingRequest> {
 
   /** @param most texts that may wait where all of so many `slots` are taken */
   constructor(most: number, slots: number) {
+    super();
     this.#most = most;
     this.#slots = slots;
-  }
-
-  get size(): number {
-    return this.#queue.size;
   }
 
   /**
@@ -35,41 +31,26 @@ export class WaitingRequests<T extends WaitingRequest> {
    * @param free slots that those who wait are going to have at once
    * @throws ApiError 429 when too many wait and not enough of them are to give way, 400 where there never is room
    */
-  add(texts: readonly T[], free: number): void {
+  addAll(texts: readonly T[], free: number): void {
     const most = this.#most + this.#slots;
     if (texts.length > most) {
       const limit = `${most} at a time (its --queue-length and --parallel)`;
       throw new ApiError(400, `the request asks for ${texts.length} sequences, and this server takes ${limit}`);
     }
-    const displaced = this.#queue.displacedBy(texts, this.#most + free);
+    const displaced = this.displacedBy(texts, this.#most + free);
     if (displaced === undefined) throw this.#full(texts.length);
     for (const one of displaced) this.leave(one, this.#full(1));
-    for (const one of texts) this.#queue.add(one);
-  }
-
-  /** The one that goes next, until it begins or leaves. @param isReady which could begin at once */
-  first(isReady: (waiting: T) => boolean): T | undefined {
-    return this.#queue.first(isReady);
-  }
-
-  /** It has not left. */
-  has(waiting: T): boolean {
-    return this.#queue.has(waiting);
-  }
-
-  /** Takes out one that begins. */
-  begin(waiting: T): void {
-    this.#queue.take(waiting);
+    for (const one of texts) this.add(one);
   }
 
   /** Takes out one that has not begun. */
   leave(waiting: T, reason: unknown): void {
-    if (this.#queue.remove(waiting)) waiting.out.fail(reason);
+    if (this.remove(waiting)) waiting.out.fail(reason);
   }
 
   /** Tells each its place, from 1, if that is another one than before. @param resident the model whose weights are in place */
   tellPlaces(resident: QueuedJob["model"] | undefined): void {
-    const order = this.#queue.order(resident);
+    const order = this.order(resident);
     if (order === this.#told) return;
     this.#told = order;
     for (const [at, waiting] of order.entries()) {
@@ -80,7 +61,7 @@ export class WaitingRequests<T extends WaitingRequest> {
   }
 
   turnAway(reason: ApiError): void {
-    for (const { out } of this.#queue.drain()) out.fail(reason);
+    for (const { out } of this.drain()) out.fail(reason);
   }
 
   /** Counts a sequence that ended. @param seconds that it took, by the number of slots */
@@ -90,7 +71,7 @@ export class WaitingRequests<T extends WaitingRequest> {
 
   #full(count: number): ApiError {
     const wait = Math.min(60, Math.max(1, Math.ceil(this.#seconds)));
-    const waiting = `${formatAmount(this.#queue.size, "sequence")} waiting already`;
+    const waiting = `${formatAmount(this.size, "sequence")} waiting already`;
     return new ApiError(429, `no room for ${formatAmount(count, "sequence")}, with ${waiting}: try again later`, {
       code: "rate_limit_exceeded",
       headers: { "retry-after": String(wait) },

@@ -1,5 +1,5 @@
 import type { Device } from "../../compute/device/device.ts";
-import { UnmergedAdapters } from "../../adapters/merge/in-memory/beside.ts";
+import { checkUnmerged, placeUnmerged, type UnmergedAdapters } from "../../adapters/merge/in-memory/beside.ts";
 import type { AdapterChoice } from "../../adapters/merge/loaded-adapter.ts";
 import { AdaptedWeights } from "../../adapters/merge/in-memory/weights.ts";
 import { SharedParts } from "../../adapters/method/shared-parts.ts";
@@ -113,13 +113,13 @@ export class Variants implements AsyncDisposable {
 
   /**
    * Adapters beside the weights, each times its share; bases that two of them have are the same in memory.
-   * @throws RandloraError as `UnmergedAdapters.place`
+   * @throws RandloraError as `placeUnmerged`
    */
   async place(shares: readonly number[], variants: readonly Variant[]): Promise<UnmergedAdapters> {
     const { generator, location } = this.#plan;
     const options = { generator, signal: this.#options.signal, shared: this.#shared };
     const choices = choicesOf(variants, shares);
-    return await UnmergedAdapters.place(this.decoder, location.weights ?? location.folder, choices, options);
+    return await placeUnmerged(this.decoder, location.weights ?? location.folder, choices, options);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -146,7 +146,7 @@ async function fitBeside(
       some.map(() => 1),
     );
     try {
-      await UnmergedAdapters.check(decoder, location.weights ?? location.folder, choices, { generator });
+      await checkUnmerged(decoder, location.weights ?? location.folder, choices, { generator });
       for (const one of some) fitting.add(one);
     } catch (refusal) {
       // `usage`: one is given twice, or two are alike.

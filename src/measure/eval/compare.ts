@@ -3,7 +3,7 @@ import type { Device, KernelTime } from "../../compute/device/device.ts";
 import type { AdapterChoice } from "../../adapters/merge/loaded-adapter.ts";
 import { AdaptedWeights } from "../../adapters/merge/in-memory/weights.ts";
 import { MergedCheckpoint } from "../../adapters/merge/merged-checkpoint.ts";
-import { UnmergedAdapters } from "../../adapters/merge/in-memory/beside.ts";
+import { placeUnmerged } from "../../adapters/merge/in-memory/beside.ts";
 import type { Decoder } from "../../models/decoder/decoder.ts";
 import { loadDecoder } from "../../models/folder/load-decoder.ts";
 import type { Quantized } from "../../models/decoder/weights.ts";
@@ -122,7 +122,7 @@ export async function comparePerplexity(texts: Texts, options: ComparisonOptions
   using beside =
     adapter === undefined || quantized === undefined
       ? undefined
-      : await UnmergedAdapters.place(decoder, weights ?? folder, [adapter], { generator, signal });
+      : await placeUnmerged(decoder, weights ?? folder, [adapter], { generator, signal });
   const ids = await texts.ids(decoder, on);
   const base = (adapter && known) ?? (await measure());
   const rest = async () => {

@@ -1,7 +1,7 @@
 // Methods on the experts of gpt-oss, which a file has transposed, gate and up side by side, with biases, and here in MXFP4.
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { join } from "node:path";
-import { UnmergedAdapters } from "../../adapters/merge/in-memory/beside.ts";
+import { placeUnmerged } from "../../adapters/merge/in-memory/beside.ts";
 import { Checkpoint } from "../../files/safetensors/checkpoint.ts";
 import { refusalOf } from "../../files/testing/folder.ts";
 import { loadDecoder } from "../../models/folder/load-decoder.ts";
@@ -38,7 +38,7 @@ function small(method: string, more: Partial<AskedSettings> = {}) {
 async function logitsOf(path: string, adapter?: string): Promise<Float32Array> {
   using decoder = await loadDecoder(runs.gpu, path);
   const choices = adapter === undefined ? [] : [{ path: adapter, scale: 1 }];
-  using placed = await UnmergedAdapters.place(decoder, path, choices);
+  using placed = await placeUnmerged(decoder, path, choices);
   decoder.linears = placed.linears;
   return await logitsAfter(decoder, [3, 1, 4, 1, 5]);
 }

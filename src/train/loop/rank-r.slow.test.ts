@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { join } from "node:path";
 import { AdaptedWeights } from "../../adapters/merge/in-memory/weights.ts";
-import { UnmergedAdapters } from "../../adapters/merge/in-memory/beside.ts";
+import { placeUnmerged } from "../../adapters/merge/in-memory/beside.ts";
 import { convertAdapter } from "../../adapters/formats/convert.ts";
 import { openAdapter } from "../../adapters/formats/open.ts";
 import { readModel, widened } from "../../adapters/merge/testing/models.ts";
@@ -70,7 +70,7 @@ test.each<[string, Partial<AskedSettings>]>([
     const choices = [{ path: trained, scale: 1 }];
     const logitsOf = () => logitsAfter(decoder, [3, 1, 4, 1, 5]);
     const plain = decoder.linears;
-    using placed = await UnmergedAdapters.place(decoder, runs.model, choices);
+    using placed = await placeUnmerged(decoder, runs.model, choices);
     decoder.linears = placed.linears;
     const beside = await logitsOf();
     decoder.linears = plain;

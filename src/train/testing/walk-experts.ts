@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { STORIES } from "../../../fixtures/stories/storyteller.ts";
 import { openBase } from "../../adapters/base/named-base.ts";
 import { findTargets } from "../../adapters/base/target-modules.ts";
-import { UnmergedAdapters } from "../../adapters/merge/in-memory/beside.ts";
+import { placeUnmerged } from "../../adapters/merge/in-memory/beside.ts";
 import { methodNamed } from "../../adapters/methods.ts";
 import { Checkpoint } from "../../files/safetensors/checkpoint.ts";
 import { Batch } from "../../models/decoder/cache/batch.ts";
@@ -140,8 +140,7 @@ export function walkExperts(cases: Readonly<Record<string, MethodCase>>): () => 
     /** @param adapter beside the weights */
     async function logitsOf(path: string, adapter?: string): Promise<Float32Array> {
       using one = await loadDecoder(experts.runs.gpu, path);
-      using placed =
-        adapter === undefined ? undefined : await UnmergedAdapters.place(one, path, [{ path: adapter, scale: 1 }]);
+      using placed = adapter === undefined ? undefined : await placeUnmerged(one, path, [{ path: adapter, scale: 1 }]);
       if (placed) one.linears = placed.linears;
       using batch = new Batch(one, { rows: 1, positions: 1024 });
       const slot = batch.pool.acquire();

@@ -8,23 +8,13 @@ import { uploaded } from "../../../compute/device/transfer.ts";
 import type { Run } from "../../../compute/tensor/run.ts";
 import type { BilinearShape } from "./shape.ts";
 
-/** What is known of a layer before anything is on the GPU. */
-interface DeltaLayerShape {
+/** A layer's share of an adapter on the GPU: λ in the order of B's columns, zeros up to a multiple of 4; γ's rows padded to whole vectors. */
+export interface BoundDeltaLayer {
   readonly shape: BilinearShape;
   /** W is stored (in, out), as GPT-2's Conv1D does: its rows are ΔW's columns. */
   readonly weightIsTransposed: boolean;
   /** α/r times whatever the user multiplies it by. */
   readonly scale: number;
-}
-
-/** A layer's share of an adapter: λ (r, n) and γ (n, cols), row-major. */
-export interface DeltaLayerParameters extends DeltaLayerShape {
-  readonly lambda: Float32Array;
-  readonly gamma: Float32Array;
-}
-
-/** The same on the GPU: λ in the order of B's columns, zeros up to a multiple of 4; γ's rows padded to whole vectors. */
-export interface BoundDeltaLayer extends DeltaLayerShape {
   readonly lambda: Binding;
   readonly gamma: Binding;
 }
@@ -33,6 +23,12 @@ export interface BoundDeltaLayer extends DeltaLayerShape {
 export interface DeltaLayerOnGpu extends BoundDeltaLayer {
   readonly lambda: DeviceBuffer;
   readonly gamma: DeviceBuffer;
+}
+
+/** The same before it is there: λ (r, n) and γ (n, cols), row-major. */
+interface DeltaLayerParameters extends Omit<BoundDeltaLayer, "lambda" | "gamma"> {
+  readonly lambda: Float32Array;
+  readonly gamma: Float32Array;
 }
 
 /**

@@ -22,7 +22,7 @@ import { AdaptedWeights } from "./weights.ts";
 import { LanguageModel } from "../../../chat/language-model.ts";
 import { writeRounded } from "../testing/rounded.ts";
 import { layer, MODULES } from "../testing/modules.ts";
-import { UnmergedAdapters } from "./beside.ts";
+import { checkUnmerged, placeUnmerged } from "./beside.ts";
 import { logitsAfter } from "../../../models/testing/logits.ts";
 
 const IDS = Array.from({ length: 90 }, (_, at) => (37 * at) % 512);
@@ -104,7 +104,7 @@ async function mergedLoss(model: string, choices: readonly AdapterChoice[]): Pro
 /** The loss with adapters beside quantized weights. */
 async function unmergedLoss(choices: readonly AdapterChoice[]): Promise<number> {
   using decoder = await loadDecoder(gpu, STORIES, { quantize: "Q8_0" });
-  using placed = await UnmergedAdapters.place(decoder, STORIES, choices);
+  using placed = await placeUnmerged(decoder, STORIES, choices);
   await using adapted = await AdaptedWeights.open(decoder, STORIES);
   await adapted.apply(choices, { dtype: "f32", beside: decoder.weights.projected });
   decoder.linears = placed.linears;
@@ -169,7 +169,7 @@ describe("an adapter beside quantized weights is that which is merged into them 
     const weight = decoder.weights.tensors.get(`${layer(2, "mlp.down_proj")}.weight`);
     if (weight === undefined) throw new RangeError("no down_proj");
     const choices = ["randlora", "lora", "vera", "nola"].map((name) => chosen(name));
-    using placed = await UnmergedAdapters.place(decoder, STORIES, choices);
+    using placed = await placeUnmerged(decoder, STORIES, choices);
     using run = new Run(gpu);
     const compute = spyOn(run, "compute");
     const x = run.upload("x", [1, 172], new Float32Array(172).fill(1));
@@ -197,7 +197,7 @@ test("what cannot be added without being merged is refused, and nothing stays in
   using decoder = await loadDecoder(gpu, STORIES, { quantize: "Q4_0" });
   const before = gpu.memory.liveBytes;
   for (const [choices, message] of cases) {
-    for (const attempt of [UnmergedAdapters.place, UnmergedAdapters.check]) {
+    for (const attempt of [placeUnmerged, checkUnmerged]) {
       await expect(attempt(decoder, STORIES, choices)).rejects.toMatchObject({
         code: "adapter",
         message: expect.stringContaining(message),

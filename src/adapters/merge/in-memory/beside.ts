@@ -39,66 +39,52 @@ export interface UnmergedOptions {
  * and through the factors, as training computes it; ΔW itself is held only where it has none. Tensors that adapters replace whole are not its affair: see
  * `ApplyOptions.beside`.
  */
-export class UnmergedAdapters implements Disposable {
+export interface UnmergedAdapters extends Disposable {
   /** The decoder's projections with all of them. */
   readonly linears: Linears;
   /** The same over what others compute. */
   readonly over: AdapterLinears;
   /** For the user: one line each. */
   readonly notes: readonly string[];
-  readonly #owner: DisposableStack;
+}
 
-  private constructor(
-    placed: readonly PlacedMethod[],
-    { notes, adaptsExperts }: Pick<UnmergedAdapters, "notes"> & { readonly adaptsExperts: boolean },
-    owner: DisposableStack,
-  ) {
-    this.#owner = owner;
-    this.notes = notes;
-    this.over = overAll(placed, adaptsExperts);
-    this.linears = this.over(PLAIN_LINEARS);
+/**
+ * Checks the adapters, and places them on the decoder's device.
+ * @param path of the checkpoint that the decoder was loaded from
+ * @throws RandloraError `adapter` for what does not fit the model, or cannot be added without being merged; `file`,
+ *   `format`, `memory`; the signal's reason when it is aborted
+ */
+export async function placeUnmerged(
+  decoder: Decoder,
+  path: string,
+  choices: readonly AdapterChoice[],
+  options: UnmergedOptions = {},
+): Promise<UnmergedAdapters> {
+  await using adapters = await open(decoder, path, choices, options);
+  const { opened, merged, notes, adaptsExperts } = adapters;
+  const { base } = merged.base;
+  using owner = new DisposableStack();
+  const gpu = ownedBy(owner, decoder.gpu);
+  const placed: PlacedMethod[] = [];
+  for (const { adapter, factor } of opened) {
+    options.signal?.throwIfAborted();
+    placed.push(await placeOne({ gpu, owner }, decoder, { path, base }, adapter, factor, options));
   }
+  await gpu.idle();
+  const over = overAll(placed, adaptsExperts);
+  const held = owner.move();
+  return { linears: over(PLAIN_LINEARS), over, notes, [Symbol.dispose]: () => held.dispose() };
+}
 
-  /**
-   * Checks the adapters, and places them on the decoder's device.
-   * @param path of the checkpoint that the decoder was loaded from
-   * @throws RandloraError `adapter` for what does not fit the model, or cannot be added without being merged; `file`,
-   *   `format`, `memory`; the signal's reason when it is aborted
-   */
-  static async place(
-    decoder: Decoder,
-    path: string,
-    choices: readonly AdapterChoice[],
-    options: UnmergedOptions = {},
-  ): Promise<UnmergedAdapters> {
-    await using adapters = await open(decoder, path, choices, options);
-    const { opened, merged } = adapters;
-    const { base } = merged.base;
-    using owner = new DisposableStack();
-    const gpu = ownedBy(owner, decoder.gpu);
-    const placed: PlacedMethod[] = [];
-    for (const { adapter, factor } of opened) {
-      options.signal?.throwIfAborted();
-      placed.push(await placeOne({ gpu, owner }, decoder, { path, base }, adapter, factor, options));
-    }
-    await gpu.idle();
-    return new UnmergedAdapters(placed, adapters, owner.move());
-  }
-
-  /** Finds out whether `place` would take these. @returns notes for the user. @throws RandloraError as `place` */
-  static async check(
-    decoder: Decoder,
-    path: string,
-    choices: readonly AdapterChoice[],
-    options: UnmergedOptions = {},
-  ): Promise<readonly string[]> {
-    await using opened = await open(decoder, path, choices, options);
-    return opened.notes;
-  }
-
-  [Symbol.dispose](): void {
-    this.#owner.dispose();
-  }
+/** Finds out whether `placeUnmerged` would take these. @returns notes for the user. @throws RandloraError as that */
+export async function checkUnmerged(
+  decoder: Decoder,
+  path: string,
+  choices: readonly AdapterChoice[],
+  options: UnmergedOptions = {},
+): Promise<readonly string[]> {
+  await using opened = await open(decoder, path, choices, options);
+  return opened.notes;
 }
 
 /** Opens the adapters and the base, and refuses what has no place beside weights that nothing is merged into. */

@@ -22,7 +22,7 @@ import { writeVera } from "../../testing/vera.ts";
 import { SharedParts } from "../../method/shared-parts.ts";
 import { writeHybrid } from "../testing/hybrid.ts";
 import { writeAdapter } from "../testing/models.ts";
-import { UnmergedAdapters } from "./beside.ts";
+import { checkUnmerged, placeUnmerged } from "./beside.ts";
 import { AdaptedWeights } from "./weights.ts";
 
 let gpu: Device;
@@ -98,7 +98,7 @@ test.each<[string, string[], LoadOptions]>([
     const texts: { at: number; adapter: AdapterLinears }[] = [];
     for (const [at, adapter] of paths.entries()) {
       const choices = [{ path: adapter ?? "", scale: 1 }];
-      const place = async () => UnmergedAdapters.place(decoder, path, choices, { forRows: true, shared });
+      const place = async () => placeUnmerged(decoder, path, choices, { forRows: true, shared });
       texts.push({ at, adapter: adapter === undefined ? BASE_ROWS : owner.use(await place()).over });
     }
     const together = await logitsOf(decoder, texts);
@@ -138,11 +138,11 @@ test("an adapter without factors stands beside weights, but not as one of severa
   const path = await writePranc(folder.at("pranc"), { seed: 3n, alpha: 1, coefficients: [5, 2.5], modules });
   const [base, choices] = [folder.at("gpt-oss"), [{ path, scale: 0.5 }]];
   using decoder = await loadDecoder(gpu, base);
-  expect(await refusalOf(() => UnmergedAdapters.check(decoder, base, choices, { forRows: true }))).toMatchObject({
+  expect(await refusalOf(() => checkUnmerged(decoder, base, choices, { forRows: true }))).toMatchObject({
     code: "adapter",
     message: expect.stringContaining("PRANC's ΔW has no factors"),
   });
-  using placed = await UnmergedAdapters.place(decoder, base, choices);
+  using placed = await placeUnmerged(decoder, base, choices);
   expect(placed.notes).toEqual(["PRANC's ΔW has no factors: it is held in f32 beside the weights, 12.3 kB"]);
   decoder.linears = placed.linears;
   const [found = []] = await logitsOf(decoder, [{ at: 9, adapter: undefined }]);

@@ -17,7 +17,7 @@ import { mixturesOf, readBeside } from "../../../models/testing/mixed.ts";
 import { writeAdapter } from "../testing/models.ts";
 import { SharedParts } from "../../method/shared-parts.ts";
 import { layer, MODULES } from "../testing/modules.ts";
-import { UnmergedAdapters } from "./beside.ts";
+import { placeUnmerged } from "./beside.ts";
 import { AdaptedWeights } from "./weights.ts";
 
 setDefaultTimeout(240_000);
@@ -87,7 +87,7 @@ test("each row of a batch has the bits that it has alone, whatever adapter it go
   for (const [at, path] of paths.entries()) {
     if (path === undefined) texts.push({ at, adapter: BASE_ROWS });
     else {
-      const placed = await UnmergedAdapters.place(decoder, STORIES, [{ path, scale: 1 }], {
+      const placed = await placeUnmerged(decoder, STORIES, [{ path, scale: 1 }], {
         forRows: true,
         shared,
         generator: generatorOf(path),
@@ -145,7 +145,7 @@ test.each([
   ["VeRA", 6],
 ])("prompts that are read together through %s in the model itself have the bits that each has alone", async (_, at) => {
   using decoder = await loadDecoder(gpu, STORIES);
-  using placed = await UnmergedAdapters.place(decoder, STORIES, [{ path: itemAt(paths, at) ?? "", scale: 1 }]);
+  using placed = await placeUnmerged(decoder, STORIES, [{ path: itemAt(paths, at) ?? "", scale: 1 }]);
   decoder.linears = placed.linears;
   const read = async (passOf: <T>(pieces: readonly T[]) => readonly (readonly T[])[]) => {
     using batch = new Batch(decoder, { rows: 2, positions: 512 });
@@ -168,8 +168,7 @@ test.each([
   using decoder = await loadDecoder(gpu, STORIES);
   const shared = new SharedParts(gpu);
   const choice = { path: itemAt(paths, at) ?? "", scale: 1 };
-  const place = (scale = 1) =>
-    UnmergedAdapters.place(decoder, STORIES, [{ ...choice, scale }], { forRows: true, shared });
+  const place = (scale = 1) => placeUnmerged(decoder, STORIES, [{ ...choice, scale }], { forRows: true, shared });
   const { memory } = gpu;
   const before = memory.liveBytes;
   const first = await place();

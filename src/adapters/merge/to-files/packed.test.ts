@@ -9,7 +9,7 @@ import { loadDecoder } from "../../../models/folder/load-decoder.ts";
 import { writePackedExperts } from "../../../models/testing/packed-experts.ts";
 import { f32, writeFolder } from "../../testing/adapters.ts";
 import { writeLora } from "../../testing/lora.ts";
-import { UnmergedAdapters } from "../in-memory/beside.ts";
+import { placeUnmerged } from "../in-memory/beside.ts";
 import { Notes, OPTIONS } from "../testing/merge.ts";
 import { merge } from "./run.ts";
 import { logitsAfter } from "../../../models/testing/logits.ts";
@@ -33,7 +33,7 @@ afterAll(async () => {
 async function logitsOf(path: string, options: LoadOptions & { readonly beside?: string } = {}) {
   using decoder = await loadDecoder(gpu, path, options);
   const { beside } = options;
-  const placed = async (adapter: string) => UnmergedAdapters.place(decoder, path, [{ path: adapter, scale: 1 }]);
+  const placed = async (adapter: string) => placeUnmerged(decoder, path, [{ path: adapter, scale: 1 }]);
   using unmerged = beside === undefined ? undefined : await placed(beside);
   if (unmerged) decoder.linears = unmerged.linears;
   const logits = await logitsAfter(decoder, [3, 9, 4, 17, 2]);
