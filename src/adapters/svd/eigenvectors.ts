@@ -31,21 +31,78 @@ export function* eigenpairSteps(
   const reduced = yield* tridiagonalSteps(matrix, onWork);
   const values = yield* tridiagonalValueSteps(reduced);
   const wanted = Math.min(size, count(values));
+  const vectors = yield* vectorSteps(reduced, values, ({ length }) => length < wanted, onWork);
+  for (const vector of vectors) {
+    turn(matrix, vector);
+    onWork(2 * size * size);
+    yield;
+  }
+  return { values, vectors };
+}
+
+/** Eigenvectors of the two diagonals, those of the largest values first, as long as more are wanted. */
+function* vectorSteps(
+  reduced: Tridiagonal,
+  values: Float64Array,
+  wants: (vectors: readonly Float64Array[]) => boolean,
+  onWork: (operations: number) => void,
+): Steps<readonly Float64Array[]> {
+  const size = values.length;
   const vectors: Float64Array[] = [];
   const close = CLOSE * Math.max(Math.abs(at(values, 0)), Math.abs(at(values, size - 1)));
   let group = 0; // where the vectors begin that the next one must be orthogonal to
-  for (let k = 0; k < wanted; k++) {
+  for (let k = 0; wants(vectors) && k < size; k++) {
     if (k > 0 && at(values, k - 1) - at(values, k) > close) group = k;
     vectors.push(vectorOf(reduced, at(values, k), vectors.slice(group), k));
     onWork(2 * size * (k - group) * (TURNS + 1) + 20 * size);
     yield;
   }
-  for (const vector of vectors) {
-    turnBack(matrix, vector);
-    onWork(2 * size * size);
-    yield;
-  }
-  return { values, vectors };
+  return vectors;
+}
+
+/**
+ * The largest products of some vectors with any eigenvector of a symmetric matrix, without the eigenvectors themselves: the
+ * vectors are turned to where the matrix has two diagonals.
+ * @param weigh what an eigenvalue divides its products by
+ * @param isDone may the search for a vector end, by its largest product and the sum of their squares so far?
+ */
+export function* largestProductSteps(
+  matrix: Symmetric,
+  vectors: readonly Float64Array[],
+  weigh: (value: number, largest: number) => number,
+  isDone: (largest: number, squares: number) => boolean,
+  onWork: (operations: number) => void = () => {},
+): Steps<readonly number[]> {
+  const reduced = yield* tridiagonalSteps(matrix, onWork);
+  const values = yield* tridiagonalValueSteps(reduced);
+  const turned = vectors.map((vector) => {
+    const own = vector.slice();
+    turn(matrix, own, true);
+    return { own, largest: 0, squares: 0 };
+  });
+  yield* vectorSteps(
+    reduced,
+    values,
+    (found) => {
+      const { length } = found;
+      const [vector] = found.slice(-1);
+      const weight = weigh(at(values, Math.max(0, length - 1)), at(values, 0));
+      for (const one of turned) {
+        const product = vector === undefined || weight === 0 ? 0 : Math.abs(dotOf(one.own, vector)) / weight;
+        one.largest = Math.max(one.largest, product);
+        one.squares += product * product;
+      }
+      return turned.some(({ largest, squares }) => !isDone(largest, squares));
+    },
+    onWork,
+  );
+  return turned.map(({ largest }) => largest);
+}
+
+function dotOf(one: Float64Array, other: Float64Array): number {
+  let total = 0;
+  for (let k = 0; k < one.length; k++) total += at(one, k) * at(other, k);
+  return total;
 }
 
 /** Operations of a matrix of this size with so many vectors, about. */
@@ -144,9 +201,10 @@ function solved({ lower, exchanged, upper: [first, second, third] }: Factors, of
   return x;
 }
 
-/** Makes an eigenvector of the two diagonals one of the matrix: the last reflection comes first. */
-function turnBack({ size, pitch, data }: Symmetric, x: Float64Array): void {
-  for (let i = 1; i < size; i++) {
+/** Makes an eigenvector of the two diagonals one of the matrix: the last reflection comes first; or the other way round. */
+function turn({ size, pitch, data }: Symmetric, x: Float64Array, isForth = false): void {
+  for (let place = 1; place < size; place++) {
+    const i = isForth ? size - place : place;
     const row = i * pitch;
     const half = at(data, row + i);
     if (half === 0) continue;

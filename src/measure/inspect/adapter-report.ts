@@ -20,7 +20,7 @@ export interface AdapterJson {
   readonly targets: string | readonly string[] | null;
   /** Layers that targets are limited to. */
   readonly only_layers: readonly number[];
-  /** The base that it names. */
+  /** As it names it. */
   readonly base: string | null;
   readonly generator: string | null;
   readonly seed: string | null;

@@ -11,7 +11,7 @@ const PLAIN = createStyle(new RecordingStream(), {});
 
 function spectrum(module: string, values: readonly number[]): ModuleSpectrum {
   const ranks = { effectiveRank: values.length, numericalRank: values.length };
-  return { module, out: 100, in: 80, values: Float64Array.from(values), norm: 1, ...ranks };
+  return { module, out: 100, in: 80, values: Float64Array.from(values), norm: 1, ...ranks, intruders: undefined };
 }
 
 const FALLING = spectrum(

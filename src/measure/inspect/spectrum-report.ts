@@ -16,7 +16,9 @@ export interface DeltasJson {
     readonly effective_rank: number;
     /** Singular values above 1e-6 of the largest. */
     readonly numerical_rank: number;
-    /** Those that are not zero. */
+    /** Of W + ΔW, top 10, ε 0.5 (arXiv:2410.21228). */
+    readonly intruders?: number;
+    /** Not zero. */
     readonly singular_values: readonly number[];
   }[];
   readonly against?: DistanceJson;
@@ -29,7 +31,7 @@ interface DistanceJson extends FiguresJson {
 }
 
 interface FiguresJson {
-  /** ‖ΔW − other‖/‖ΔW‖ (Frobenius). */
+  /** ‖ΔW − other‖/‖ΔW‖. */
   readonly relative: number | null;
   readonly cosine: number | null;
   readonly norm: number;
@@ -38,28 +40,35 @@ interface FiguresJson {
 
 /** `spectrum` of `inspect --json`. */
 export function spectrumJson(spectra: readonly ModuleSpectrum[]): NonNullable<DeltasJson["spectrum"]> {
-  return spectra.map(({ module, out, in: input, values, norm, effectiveRank, numericalRank }) => ({
+  return spectra.map(({ module, out, in: input, values, norm, effectiveRank, numericalRank, intruders }) => ({
     module,
     shape: [out, input],
     frobenius_norm: norm,
     effective_rank: effectiveRank,
     numerical_rank: numericalRank,
+    ...(intruders === undefined ? {} : { intruders }),
     singular_values: [...values],
   }));
 }
 
 /** A table of the modules, and a plot. */
 export function spectrumText(spectra: readonly ModuleSpectrum[], { columns, style }: Page): string {
-  const rows = spectra.map(({ module, out, in: input, values, norm, effectiveRank, numericalRank }) => [
+  const isCounted = spectra.some(({ intruders }) => intruders !== undefined);
+  const rows = spectra.map(({ module, out, in: input, values, norm, effectiveRank, numericalRank, intruders }) => [
     visible(module),
     `${formatNumber(out)} × ${formatNumber(input)}`,
     formatMeasure(norm),
     formatMeasure(values[0] ?? 0),
     formatNumber(effectiveRank, 1),
     `${formatNumber(numericalRank)} of ${formatNumber(Math.min(out, input))}`,
+    ...(isCounted ? [formatNumber(intruders ?? 0)] : []),
   ]);
-  const head = ["ΔW of", "shape", "norm", "largest", "effective rank", "rank"];
-  const table = formatTable(rows, { head, align: "lrrrrr", columns, markHead: style.dim });
+  if (isCounted) {
+    const sum = spectra.reduce((total, { intruders = 0 }) => total + intruders, 0);
+    rows.push(["all", "", "", "", "", "", formatNumber(sum)]);
+  }
+  const head = ["ΔW of", "shape", "norm", "largest", "effective rank", "rank", ...(isCounted ? ["intruders"] : [])];
+  const table = formatTable(rows, { head, align: "lrrrrrr".slice(0, head.length), columns, markHead: style.dim });
   const plot = spectrumPlot(spectra, columns, style);
   return `\n${table}${plot === "" ? "" : `\n${plot}`}`;
 }

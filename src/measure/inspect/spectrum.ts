@@ -1,5 +1,7 @@
 import { takeSteps } from "../../adapters/frozen/drawing/steps.ts";
 import type { OpenDeltas } from "../../adapters/merge/in-memory/deltas.ts";
+import type { FormedDelta } from "../../adapters/merge/in-memory/form-delta.ts";
+import { intruderSteps, intruderWork } from "../../adapters/svd/intruders.ts";
 import { effectiveRank, numericalRank, singularValueSteps, singularWork } from "../../adapters/svd/singular-values.ts";
 
 /** The singular values of one ΔW. */
@@ -13,11 +15,16 @@ export interface ModuleSpectrum {
   readonly norm: number;
   readonly effectiveRank: number;
   readonly numericalRank: number;
+  /** Singular directions of W + ΔW that W does not have, of the first ten; undefined where W is not at hand. */
+  readonly intruders: number | undefined;
 }
 
 /** Operations that the spectra of the chosen modules take at most. */
-export function spectrumWork({ chosen, layer }: OpenDeltas): number {
-  return chosen.reduce((sum, index) => sum + singularWork(layer(index).out, layer(index).in), 0);
+export function spectrumWork({ chosen, layer, isAlone }: OpenDeltas): number {
+  return chosen.reduce((sum, index) => {
+    const { out, in: input } = layer(index);
+    return sum + singularWork(out, input) + (isAlone ? 0 : intruderWork(out, input));
+  }, 0);
 }
 
 /**
@@ -42,8 +49,28 @@ export async function spectra(
       signal,
     );
     const norm = Math.sqrt(delta.data.reduce((sum, value) => sum + value * value, 0));
+    const intruders = await countIntruders(delta, await deltas.weight(index), (some) => observer.work(some), signal);
     const ranks = { effectiveRank: effectiveRank(values), numericalRank: numericalRank(values) };
-    found.push({ module, out, in: input, values, norm, ...ranks });
+    found.push({ module, out, in: input, values, norm, ...ranks, intruders });
   }
   return found;
+}
+
+async function countIntruders(
+  delta: FormedDelta,
+  weight: FormedDelta | undefined,
+  onWork: (operations: number) => void,
+  signal: AbortSignal | undefined,
+): Promise<number | undefined> {
+  if (weight === undefined) return undefined;
+  const most = intruderWork(weight.rows, weight.cols);
+  let done = 0;
+  const work = (operations: number) => {
+    done += operations;
+    onWork(operations);
+  };
+  const adapted = { ...weight, data: weight.data.map((value, at) => value + (delta.data[at] ?? 0)) };
+  const { length } = await takeSteps(intruderSteps(weight, adapted, work), signal);
+  onWork(Math.max(0, most - done));
+  return length;
 }

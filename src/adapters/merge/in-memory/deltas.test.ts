@@ -61,6 +61,8 @@ describe("ΔW in memory", () => {
       [Q, 3],
       [UP, 3],
     ]);
+    // Without W nothing says what is new in W + ΔW.
+    expect(found.map(({ intruders }) => intruders)).toEqual([undefined, undefined]);
     for (const { module, values, norm, effectiveRank } of found) {
       const wanted = loraDelta(LORA, module);
       const squares = wanted.reduce((sum, value) => sum + value * value, 0);
@@ -72,6 +74,25 @@ describe("ΔW in memory", () => {
     }
     expect(done).toBeGreaterThanOrEqual(0.99 * spectrumWork(deltas));
     expect(gpu.memory.liveBytes).toBeLessThanOrEqual(before + 64);
+  });
+
+  test("beside a base intruders are counted: directions that ΔW alone has", async () => {
+    await using folder = await TemporaryFolder.create();
+    const { base } = await written(folder);
+    const count = async (alpha: number) => {
+      const lora = await writeLora(folder.at(`lora-${alpha}`), { ...LORA, alpha });
+      const choice = { ...ALL, base: async () => await openBase(base) };
+      await using deltas = await openDeltas(gpu, lora, choice);
+      let done = 0;
+      const found = await spectra(deltas, { module: () => {}, work: (some) => (done += some) });
+      expect(done / spectrumWork(deltas)).toBeCloseTo(1, 1);
+      const weight = await deltas.weight(0);
+      expect([weight?.rows, weight?.cols, weight?.data.length]).toEqual([37, 21, 37 * 21]);
+      return found.map(({ intruders }) => intruders);
+    };
+    expect(await count(1e-6)).toEqual([0, 0]);
+    const many = await count(6e4);
+    expect(many.every((one = 0) => one > 0 && one <= 3)).toBe(true);
   });
 
   test("of a method whose shapes follow from the base is that of merge, with the base that it names", async () => {

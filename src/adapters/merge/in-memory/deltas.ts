@@ -7,7 +7,7 @@ import { RandloraError } from "../../../files/errors.ts";
 import { oneLine } from "../../../files/failure.ts";
 import type { Checkpoint } from "../../../files/safetensors/checkpoint.ts";
 import type { GeneratorName } from "../../../compute/random/names.ts";
-import { type FormedDelta, formDelta } from "./form-delta.ts";
+import { type FormedDelta, formDelta, readWeight } from "./form-delta.ts";
 import { type FindBase, openNamedBase } from "../../base/named-base.ts";
 import { loadAdapter } from "../loaded-adapter.ts";
 
@@ -33,6 +33,8 @@ export interface OpenDeltas extends AsyncDisposable {
   readonly chosen: readonly number[];
   layer(index: number): AdaptedLayer;
   form(index: number): Promise<FormedDelta>;
+  /** W of a module; undefined where the adapter was fitted to no base. @throws RandloraError `file` */
+  weight(index: number): Promise<FormedDelta | undefined>;
 }
 
 /** Elements of one ΔW that are taken into memory: 2 GiB. */
@@ -95,6 +97,7 @@ export async function openDeltas(
       return layer;
     },
     form: async (index) => await formDelta(gpu, loaded, checkpoint, index),
+    weight: async (index) => checkpoint && (await readWeight(checkpoint, plan, index)),
     [Symbol.asyncDispose]: () => kept.disposeAsync(),
   };
 }

@@ -3,7 +3,7 @@ import { ownedBy } from "../../../compute/device/owned.ts";
 import { BLOCK_ROWS, padded4 } from "../../../compute/device/families/delta.ts";
 import type { AdaptedLayer } from "../../base/layers.ts";
 import type { WeightRows } from "../../../compute/device/families/finish.ts";
-import type { LayerDelta, StoredWeight } from "../../method/plan.ts";
+import type { AdapterPlan, LayerDelta, StoredWeight } from "../../method/plan.ts";
 import { RandloraError } from "../../../files/errors.ts";
 import { oneLine, quote } from "../../../files/failure.ts";
 import { Run } from "../../../compute/tensor/run.ts";
@@ -11,6 +11,7 @@ import { type RowRange, storedWeight } from "../stored-weight.ts";
 import type { LoadedAdapter } from "../loaded-adapter.ts";
 import { fileSource } from "../plan.ts";
 import type { Checkpoint } from "../../../files/safetensors/checkpoint.ts";
+import { widenToF32 } from "../../../files/safetensors/numbers.ts";
 import { dtypeBytes } from "../../../files/safetensors/dtype.ts";
 import { repitched } from "../../../compute/tensor/repitch.ts";
 
@@ -56,6 +57,17 @@ export async function formDelta(
   if (data.every(Number.isFinite)) return { rows, cols, data };
   const hint = "its parameters are too large for f32, or damaged";
   throw new RandloraError("numeric", `${oneLine(plan.adapter.path)}: ΔW of ${quote(layer.module)} is not finite`, hint);
+}
+
+/** W of the adapter's module `index`, as {@link formDelta} has ΔW. @throws RandloraError `file` */
+export async function readWeight(checkpoint: Checkpoint, plan: AdapterPlan, index: number): Promise<FormedDelta> {
+  const layer = plan.layers[index];
+  if (layer === undefined) throw new RangeError(`layer ${index} of ${plan.layers.length}`);
+  const [rows = 0, cols = 0] = layer.shape;
+  const weight = weightOf(checkpoint, layer, rows, cols);
+  const data = new Float32Array(rows * cols);
+  widenToF32(await weight.read(0, rows), weight.dtype, data);
+  return { rows, cols, data };
 }
 
 /** The weight that ΔW belongs to; zeros where the adapter was fitted to no base, and so asks for none. */
