@@ -36,13 +36,6 @@ export const COMPUTE: MutationsByFile = {
       "off by one in which draws of sparse bases are +1",
     ],
   ],
-  "src/compute/cpu/families/norms.ts": [
-    [
-      "{ rows, cols, x, weight, bias, y, epsilon, pieceRows }",
-      "{ rows, cols, x, weight, bias: undefined, y, epsilon, pieceRows }",
-      "layer norms drop their bias",
-    ],
-  ],
   "src/compute/cpu/families/rope.ts": [
     [`v: way("v") }, -1);`, `v: way("v") }, 1);`, "the gradient of rotary embeddings turns the wrong way"],
   ],
@@ -97,17 +90,14 @@ export const COMPUTE: MutationsByFile = {
   "src/compute/gpu/kernels/adamw.wgsl": [
     ["mean[at] = m;", "mean[at] = old;", "AdamW on a GPU forgets its first moment"],
   ],
-  "src/compute/gpu/kernels/rms-norm-backward.wgsl": [
-    [
-      "(h - x[of_x + c] * shared_part)",
-      "(h + x[of_x + c] * shared_part)",
-      "wrong sign in the gradient of RMS norms on a GPU",
-    ],
-  ],
   "src/compute/random/kaiming.ts": [
     ["1 / Math.sqrt(input)", "1 / Math.sqrt(out)", "factors are initialized by the wrong dimension"],
   ],
   "src/compute/random/philox.ts": [["byte > 212", "byte >= 212", "off by one in which draws of sparse bases are +1"]],
+  "src/compute/rows/norms.ts": [
+    ["sub(h, mul(x, along))", "add(h, mul(x, along))", "wrong sign in the gradient of RMS norms"],
+    ["weight), bias),", "weight)),", "layer norms drop their bias"],
+  ],
   "src/compute/tensor/tape.ts": [
     [
       "if (value.held === 0 && value.released) this.#free",
@@ -141,7 +131,7 @@ export const COMPUTE: MutationsByFile = {
   ],
   "src/compute/rows/arithmetic.ts": [["sub(1, mul(share, share))", "sub(1, share)", "wrong slope of soft caps"]],
   "src/compute/cpu/native/routines/rows.ts": [
-    ["m.less(mask, b, x)", "m.less(mask, x, b)", "gates are cut on the wrong side"],
+    ["m.less(chosen, b, x)", "m.less(chosen, x, b)", "gates are cut on the wrong side"],
   ],
   "src/mpi/launcher.ts": [
     ["size > 1 ? { by, size }", "size > 0 ? { by, size }", "a single process waits for an MPI library"],

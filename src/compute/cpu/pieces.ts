@@ -38,10 +38,13 @@ export const RECTANGLES = {
   pieces: "u32",
 } as const;
 
-/** Pieces of a matrix of this shape, its padding within whole vectors included. */
-export function rectangles([rows, cols]: readonly [rows: number, cols: number]): Rectangles {
+/**
+ * Pieces of a matrix of this shape, its padding within whole vectors included.
+ * @param whole rows are not cut
+ */
+export function rectangles([rows, cols]: readonly [rows: number, cols: number], whole = false): Rectangles {
   const width = Math.ceil(cols / 4);
-  const pieceWidth = Math.min(width, LEAST / 4);
+  const pieceWidth = whole ? width : Math.min(width, LEAST / 4);
   const { pieceRows, count } = rowPieces(rows, pieceWidth * 4);
   const pieces = Math.ceil(width / Math.max(1, pieceWidth));
   return { words: { rows, width, pieceRows, pieceWidth, pieces }, count: pieces * count };

@@ -32,7 +32,6 @@ import type {
   SpreadRows,
 } from "./families/experts.ts";
 import type { GatedDelta, GatedDeltaGradient, Regroup } from "./families/gated-delta.ts";
-import type { LayerNorm, LayerNormGradient, RmsNorm, RmsNormGradient } from "./families/norms.ts";
 import type { Finish } from "./families/finish.ts";
 import type { AdamWStep, GradientNorm, LossSum } from "./families/optimizer.ts";
 import type { Gemm, Linear, NormedLinear } from "./families/products.ts";
@@ -71,8 +70,6 @@ export interface Families {
   readonly groupedGemm: GroupedGemm;
   readonly groupSums: GroupSums;
   readonly lambdaOrder: LambdaOrder;
-  readonly layerNorm: LayerNorm;
-  readonly layerNormGradient: LayerNormGradient;
   readonly linear: Linear;
   readonly lossSum: LossSum;
   readonly magnitudes: Magnitudes;
@@ -83,8 +80,6 @@ export interface Families {
   readonly normedLinear: NormedLinear;
   readonly regroup: Regroup;
   readonly rescale: Rescale;
-  readonly rmsNorm: RmsNorm;
-  readonly rmsNormGradient: RmsNormGradient;
   readonly rope: Rope;
   readonly ropeGradient: RopeGradient;
   readonly routerWeights: RouterWeights;

@@ -1,4 +1,4 @@
-import { add as plus, div, mul, rows, sub, tanh } from "./language.ts";
+import { add as plus, div, mul, plusAll, rows, sub, tanh } from "./language.ts";
 
 /** y = a + b: a residual connection. */
 export const add = rows({
@@ -22,12 +22,12 @@ export const multiply = rows({
 export const scale = rows({
   name: "scale",
   inputs: ["x"],
-  parameter: "factor",
+  parameters: ["factor"],
   value: ({ x, factor }) => mul(x, factor),
   gradient: ({ dy, factor }) => ({ x: mul(dy, factor) }),
   cases: [
-    { sizes: [1], parameter: 0.22 },
-    { sizes: [1], parameter: -3 },
+    { sizes: [1], numbers: { factor: 0.22 } },
+    { sizes: [1], numbers: { factor: -3 } },
   ],
 });
 
@@ -35,27 +35,24 @@ export const scale = rows({
 export const softcap = rows({
   name: "softcap",
   inputs: ["x"],
-  parameter: "cap",
+  parameters: ["cap"],
   value: ({ x, cap }) => mul(cap, tanh(div(x, cap))),
   gradient({ y, dy, cap }) {
     const share = mul(y, div(1, cap));
     return { x: mul(dy, sub(1, mul(share, share))) };
   },
-  cases: [{ sizes: [200], parameter: 30 }],
+  cases: [{ sizes: [200], numbers: { cap: 30 } }],
 });
 
-/** y = x · scale + bias + residual: each column has a factor; the kind says what is added. An op of its own has sums down columns. */
+/** y = x · scale + bias + residual: each column has a factor. */
 export const scaleColumns = rows({
   name: "scale-columns",
   inputs: ["x", "scale", "bias", "residual"],
   shared: ["scale", "bias"],
-  kinds: ["nothing", "bias", "residual", "bias and residual"],
-  value({ x, scale, bias, residual }, kind) {
-    const scaled = mul(x, scale);
-    const shifted = kind.startsWith("bias") ? plus(scaled, bias) : scaled;
-    return kind.endsWith("residual") ? plus(shifted, residual) : shifted;
-  },
-  cases: [],
+  optional: ["bias", "residual"],
+  value: ({ x, scale, bias, residual }) => plusAll(mul(x, scale), bias, residual),
+  gradient: ({ x, scale, dy }) => ({ x: mul(dy, scale), scale: mul(dy, x), bias: dy, residual: dy }),
+  cases: [{ sizes: [1, 1, 1, 1] }, { sizes: [1, 1], without: ["bias", "residual"] }],
 });
 
 /** y = x and y += x are recorded by themselves: no ops, so they have no derivative. */

@@ -1,5 +1,5 @@
 // Row kernels in f64: what they mean.
-import { type Node, reached } from "./language.ts";
+import { COLUMNS, type Node, reached } from "./language.ts";
 
 type Numbers = (column: number) => number;
 
@@ -14,31 +14,46 @@ const OPERATIONS: Readonly<Record<string, (a: number, b: number, c: number, d: n
   tanh: Math.tanh,
   erf,
   abs: Math.abs,
+  root: Math.sqrt,
+  within: (x) => x,
   unless: (x, a, b) => (a < b ? 0 : x),
   select: (a, b, x, y) => (a < b ? x : y),
 };
 
-/** The numbers of a graph, column after column; operands and parameters by name. */
+/**
+ * The numbers of a graph, column after column; operands and parameters by name.
+ * @param count of all rows and segments together: operands of fewer numbers begin anew for each segment
+ * @param columns of a segment
+ */
 export function evaluate(
   root: Node | undefined,
   count: number,
   operands: Readonly<Record<string, Float64Array>>,
   parameters: Readonly<Record<string, number>>,
+  columns = count,
 ): Float64Array {
   if (root === undefined) throw new Error("there is nothing to compute");
+  const numbersOf: Readonly<Record<string, number>> = { ...parameters, [COLUMNS]: columns };
   const values = new Map<Node, Numbers>();
   for (const of of reached([root])) {
     const { op, args, data } = of;
+    const [a = none, b = none, c = none, d = none] = args.map((arg) => values.get(arg));
     if (op === "load") {
-      const numbers = operands[data];
-      values.set(of, (column) => numbers?.[column] ?? NaN);
+      const numbers = operands[data] ?? new Float64Array();
+      values.set(of, (column) => numbers[column % numbers.length] ?? NaN);
     } else if (op === "number" || op === "parameter") {
-      const number = op === "number" ? Number(data) : (parameters[data] ?? NaN);
+      const number = op === "number" ? Number(data) : (numbersOf[data] ?? NaN);
       values.set(of, () => number);
+    } else if (op === "sum") {
+      const sums = Float64Array.from({ length: Math.ceil(count / columns) }, (_, segment) => {
+        let total = 0;
+        for (let column = segment * columns; column < (segment + 1) * columns; column++) total += a(column);
+        return total;
+      });
+      values.set(of, (column) => sums[Math.floor(column / columns)] ?? NaN);
     } else {
       const apply = OPERATIONS[op];
       if (apply === undefined) throw new Error(`${op} has no meaning in f64`);
-      const [a = none, b = none, c = none, d = none] = args.map((arg) => values.get(arg));
       values.set(of, (column) => apply(a(column), b(column), c(column), d(column)));
     }
   }

@@ -74,15 +74,15 @@ export const gateNumber = (kind: Activation): number => gatedActivation.kinds?.i
 export const clampedGate = rows({
   name: "clamped-gate",
   inputs: ["gate", "up"],
-  parameter: "limit",
+  parameters: ["limit"],
   value: ({ gate, up, limit }) => mul(clamped.value(min(gate, limit)), factor(up, limit)),
   gradient: ({ gate, up, limit, dy }) => ({
     gate: unless(mul(dy, mul(clamped.slope(gate), factor(up, limit))), limit, gate),
     up: unless(mul(dy, clamped.value(min(gate, limit))), limit, abs(up)),
   }),
   cases: [
-    { sizes: [8, 5], parameter: 3 },
-    { sizes: [20, 1], parameter: 7 },
+    { sizes: [8, 5], numbers: { limit: 3 } },
+    { sizes: [20, 1], numbers: { limit: 7 } },
   ],
 });
 const clamped = FUNCTIONS["quick-gelu"];

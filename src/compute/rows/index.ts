@@ -1,5 +1,6 @@
 import { accumulate, add, assign, multiply, scale, scaleColumns, softcap } from "./arithmetic.ts";
 import { activation, clampedGate, gatedActivation } from "./gates.ts";
+import { layerNorm, rmsNorm } from "./norms.ts";
 import type { RowKernel, Rows } from "./language.ts";
 
 /** Those that are ops, by their names there: each has its line here and nowhere else. */
@@ -8,8 +9,11 @@ export const ROWS = {
   add,
   clampedGate,
   gatedActivation,
+  layerNorm,
   multiply,
+  rmsNorm,
   scale,
+  scaleColumns,
   softcap,
 } as const;
 
@@ -21,7 +25,7 @@ export function mapRows(make: (rows: Rows) => unknown): { readonly [N in keyof t
 
 /** All row kernels by name; their order numbers them. */
 export const ROW_KERNELS: ReadonlyMap<string, RowKernel> = new Map(
-  [accumulate, assign, scaleColumns, ...Object.values(ROWS)].flatMap(({ kernels }) =>
+  [accumulate, assign, ...Object.values(ROWS)].flatMap(({ kernels }) =>
     kernels.map((kernel) => [kernel.name, kernel] as const),
   ),
 );

@@ -1,10 +1,10 @@
+import { scaleColumns } from "../../../compute/rows/arithmetic.ts";
 import { recordZero } from "../../../compute/tensor/fill.ts";
 import { recordGemm } from "../../../compute/tensor/gemm.ts";
 import type { Run } from "../../../compute/tensor/run.ts";
 import { partCols, sliceRows, type Tensor } from "../../../compute/tensor/tensor.ts";
 import { type AdapterContext, recordIntoBasis, recordOutOfBasis, type TrainedModule } from "./factored.ts";
 import type { BilinearShape } from "./shape.ts";
-import { recordScaleColumns } from "../../../compute/tensor/scale-columns.ts";
 import { recordStridedSums } from "../../../compute/tensor/strided-sums.ts";
 import { itemAt } from "../../../files/item-at.ts";
 import type { TrainingBases } from "./training-bases.ts";
@@ -119,7 +119,8 @@ function factorsOf({ pairing, unit }: TrainingBases, modules: readonly AdaptedRo
   return {
     multiplyGamma(run, x, y) {
       for (const [row, { gamma }] of modules.entries()) {
-        recordScaleColumns(run, { x: gamma, scale: sliceRows(x, row, 1), y: sliceRows(y, row * n, n) });
+        const tensors = { x: gamma, scale: sliceRows(x, row, 1), y: sliceRows(y, row * n, n) };
+        run.compute("elementwise", { kernel: scaleColumns.kernel(), tensors });
       }
     },
     addByLambda(run, products, inner) {

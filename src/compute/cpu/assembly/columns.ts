@@ -14,15 +14,14 @@ export function zero(p: Zero, piece: u32, scratch: usize): void {
 const GROUP: u32 = 4;
 
 export function columnSums(p: ColumnSums, piece: u32, scratch: usize): void {
-  if (p.factors) groupSums(p, piece * GROUP, scratch, 2);
-  else if (p.b) groupSums(p, piece * GROUP, scratch, 1);
-  else groupSums(p, piece * GROUP, scratch, 0);
+  if (p.b) groupSums(p, piece * GROUP, scratch, true);
+  else groupSums(p, piece * GROUP, scratch, false);
 }
 
-/** The sums of four vectors of columns; `reads` is 0 for a, 1 for a · b, 2 for a · b · factor. */
+/** The sums of four vectors of columns, of a or of a · b. */
 // @ts-ignore: decorator
 @inline
-function groupSums(p: ColumnSums, first: u32, scratch: usize, reads: u32): void {
+function groupSums(p: ColumnSums, first: u32, scratch: usize, times: bool): void {
   const none = f32x4.splat(0);
   // Behind the last vector, that one again.
   const o0: usize = first * 16;
@@ -39,20 +38,12 @@ function groupSums(p: ColumnSums, first: u32, scratch: usize, reads: u32): void 
   for (let row: u32 = 0; row < p.rows; row++) {
     let a = p.a + row * p.aPitch;
     let b = p.b + row * p.bPitch;
-    let factor = p.factors + row * p.segments * 4;
     for (let segment: u32 = 0; segment < p.segments; segment++) {
       let a0 = v128.load(a + o0);
       let a1 = v128.load(a + o1);
       let a2 = v128.load(a + o2);
       let a3 = v128.load(a + o3);
-      if (reads == 2) {
-        const by = v128.load32_splat(factor);
-        a0 = f32x4.mul(a0, by);
-        a1 = f32x4.mul(a1, by);
-        a2 = f32x4.mul(a2, by);
-        a3 = f32x4.mul(a3, by);
-      }
-      if (reads != 0) {
+      if (times) {
         a0 = f32x4.mul(a0, v128.load(b + o0));
         a1 = f32x4.mul(a1, v128.load(b + o1));
         a2 = f32x4.mul(a2, v128.load(b + o2));
@@ -64,7 +55,6 @@ function groupSums(p: ColumnSums, first: u32, scratch: usize, reads: u32): void 
       s3 = f32x4.add(s3, a3);
       a += p.width * 16;
       b += p.width * 16;
-      factor += 4;
       if (++terms == MOST_TERMS) {
         addFour(scratch, s0, s1, s2, s3);
         (s0 = none), (s1 = none), (s2 = none), (s3 = none);

@@ -14,7 +14,6 @@ export { groupBias, groupSums } from "./group-bias";
 export { lossSum, nll, nllGradient } from "./losses";
 export { columnSquares, magnitudes, rescale, rowSquares } from "./magnitude";
 export { normedRows } from "./normed-rows";
-export { layerNorm, layerNormGradient, rmsNorm, rmsNormGradient } from "./norms";
 export { lambdaOrder, scaledA } from "./operands";
 export { adamw, gradientNorm, gradientSquares } from "./optimizer";
 export { partialSums } from "./partial-sums";

@@ -5,7 +5,7 @@ import { RECTANGLES, rectangles } from "../pieces.ts";
 
 export const ZERO = cpuKernel("zero", { ...RECTANGLES, y: "target" });
 
-/** y = Σ a, Σ a · b or Σ a · b · factor over rows, and over the segments of each. */
+/** y = Σ a or Σ a · b over rows, and over the segments of each. */
 export const COLUMN_SUMS = cpuKernel("columnSums", {
   rows: "u32",
   segments: "u32",
@@ -13,7 +13,6 @@ export const COLUMN_SUMS = cpuKernel("columnSums", {
   width: "u32",
   a: "matrix",
   b: "matrix",
-  factors: "row",
   y: "targetRow",
 });
 
@@ -27,9 +26,5 @@ export function zero(on: Dispatcher, { y }: Zero): void {
 
 export function columnSums(on: Dispatcher, { a, times, segments = 1, y }: ColumnSums): void {
   const width = Math.ceil(y.shape[1] / 4);
-  on.dispatch(
-    COLUMN_SUMS,
-    { rows: a.shape[0], segments, width, a, b: times?.b, factors: times?.factors, y },
-    Math.ceil(width / GROUP),
-  );
+  on.dispatch(COLUMN_SUMS, { rows: a.shape[0], segments, width, a, b: times, y }, Math.ceil(width / GROUP));
 }

@@ -1,9 +1,9 @@
 import type { Elementwise } from "../../device/families/elementwise.ts";
-import type { Tensor } from "../../device/tensor.ts";
-import type { RowKernel } from "../../rows/language.ts";
+import { COLUMNS, type RowKernel } from "../../rows/language.ts";
 import type { Dispatcher } from "../dispatcher.ts";
 import { type CpuKernel, cpuKernel, type Members } from "../parameters.ts";
 import { RECTANGLES, rectangles } from "../pieces.ts";
+import { columnsOf } from "../../device/families/elementwise.ts";
 
 const known = new Map<RowKernel, CpuKernel<Members>>();
 
@@ -17,17 +17,19 @@ export function cpuRows(rows: RowKernel): CpuKernel<Members> {
 const made = ({ name, targets, operands, parameters }: RowKernel): CpuKernel<Members> =>
   cpuKernel(name, {
     ...RECTANGLES,
+    segments: "u32",
+    /** Of a segment. */
+    cols: "u32",
     ...Object.fromEntries(operands.map((operand) => [operand, operand in targets ? "target" : "matrix"] as const)),
     ...Object.fromEntries(parameters.map((parameter) => [parameter, "f32"] as const)),
   });
 
 /** Machine code where there is some, which has the same bits. */
-export function elementwise(on: Dispatcher, { kernel: rows, tensors, number = 1 }: Elementwise): void {
+export function elementwise(on: Dispatcher, { kernel: rows, tensors, numbers = {} }: Elementwise): void {
   const kernel = cpuRows(rows);
-  const shape = Object.keys(rows.targets).map((target) => tensors[target]?.shape)[0] ?? [0, 0];
-  const { words, count } = rectangles(shape);
-  const numbers = Object.fromEntries(rows.parameters.map((parameter) => [parameter, number]));
-  const given: Record<string, Tensor | number | undefined> = { ...tensors, ...numbers, ...words };
-  for (const operand of rows.shared) given[operand] = tensors[operand] && { ...tensors[operand], pitch: 0 };
-  on.dispatch(on.chosen(kernel), given, count);
+  const [shape = [0, 0]] = Object.keys(rows.targets).map((target) => tensors[target]?.shape);
+  const cols = columnsOf(rows, tensors);
+  const segments = shape[1] / cols;
+  const { words, count } = rectangles(shape, rows.sums || segments > 1);
+  on.dispatch(on.chosen(kernel), { ...tensors, ...numbers, [COLUMNS]: cols, ...words, segments, cols }, count);
 }

@@ -17,7 +17,6 @@ import { groupedGemm } from "./grouped-gemm.ts";
 import { gemm, linear } from "./gemm.ts";
 import { lossSum, nll, nllGradient } from "./losses.ts";
 import { columnSquares, magnitudes, rescale, rowSquares } from "./magnitude.ts";
-import { layerNorm, layerNormGradient, rmsNorm, rmsNormGradient } from "./norms.ts";
 import { normedLinear } from "./normed-linear.ts";
 import { adamw, gradientNorm } from "./optimizer.ts";
 import { fillCache, rope, ropeGradient } from "./rope.ts";
@@ -54,8 +53,6 @@ export const FAMILIES: { readonly [F in keyof Families]: (on: Dispatcher, operan
   groupedGemm,
   groupSums,
   lambdaOrder,
-  layerNorm,
-  layerNormGradient,
   linear,
   lossSum,
   magnitudes,
@@ -66,8 +63,6 @@ export const FAMILIES: { readonly [F in keyof Families]: (on: Dispatcher, operan
   normedLinear,
   regroup,
   rescale,
-  rmsNorm,
-  rmsNormGradient,
   rope,
   ropeGradient,
   routerWeights,

@@ -9,7 +9,6 @@ import { cpuKernel } from "../parameters.ts";
 import { pieceColumns } from "../pieces.ts";
 import { cpuRows, elementwise } from "./elementwise.ts";
 import { fewColumns, HALF_TILE, GEMM, linear, matricesOf } from "./gemm.ts";
-import { rmsNorm } from "./norms.ts";
 
 /** y = norm(a) · bᵀ + bias, in machine code alone; all rows are one piece high. */
 export const NORMED_GEMM = {
@@ -53,7 +52,7 @@ export function normedLinear(on: Dispatcher, operands: NormedLinear): void {
     !on.has(NORMED_GEMM, storedCode("normed linear", weight)) ||
     (gate !== undefined && !on.has(cpuRows(gatedActivation.kernel(gate))))
   ) {
-    normedInCommands(on, { rmsNorm, elementwise, linear }, operands);
+    normedInCommands(on, { elementwise, linear }, operands);
     return;
   }
   const { branch } = norm;

@@ -200,6 +200,17 @@ export class Arm64Machine implements Machine {
     this.#code.fsub(to, a, b);
   }
 
+  squareRoot(to: Lanes, from: Lanes): void {
+    this.#code.fsqrt(to, from);
+  }
+
+  sumFour(lanes: Lanes, temporary: Lanes): void {
+    for (const by of [8, 4]) {
+      this.#code.ext(temporary, lanes, lanes, by);
+      this.#code.fadd(lanes, lanes, temporary);
+    }
+  }
+
   and(to: Lanes, a: Lanes, b: Lanes): void {
     this.#code.and(to, a, b);
   }

@@ -62,6 +62,8 @@ test("three vectors", () => {
       const [n, m] = [SOME[(at + 1) % SOME.length] ?? 0, SOME[(at + 3) % SOME.length] ?? 0];
       return [
         [`smull v${d}.4s, v${n}.4h, v${m}.4h`, (code) => code.smull(d, n, m)],
+        [`ext v${d}.16b, v${n}.16b, v${m}.16b, 8`, (code) => code.ext(d, n, m, 8)],
+        [`ext v${d}.16b, v${n}.16b, v${m}.16b, 4`, (code) => code.ext(d, n, m, 4)],
         [`smull2 v${d}.4s, v${n}.8h, v${m}.8h`, (code) => code.smull2(d, n, m)],
       ];
     }),
@@ -82,6 +84,7 @@ test("two vectors", () => {
         [`ushr v${d}.4s, v${n}.4s, 4`, (code) => code.ushr4of4s(d, n)],
         [`shll v${d}.4s, v${n}.4h, 16`, (code) => code.shll(d, n)],
         [`fcvtl v${d}.4s, v${n}.4h`, (code) => code.fcvtl(d, n)],
+        [`fsqrt v${d}.4s, v${n}.4s`, (code) => code.fsqrt(d, n)],
         [`scvtf v${d}.4s, v${n}.4s`, (code) => code.scvtf(d, n)],
         [`fcvtns v${d}.4s, v${n}.4s`, (code) => code.fcvtns(d, n)],
         [`sqxtn v${d}.4h, v${n}.4s`, (code) => code.sqxtn(d, n)],

@@ -20,6 +20,7 @@ export class Arm64 extends Code {
   /** All bits where n is greater than m. */
   fcmgt = (d: number, n: number, m: number): void => this.#three(0x6ea0e400, d, n, m);
   fdiv = (d: number, n: number, m: number): void => this.#three(0x6e20fc00, d, n, m);
+  fsqrt = (d: number, n: number): void => this.#two(0x6ea1f800, d, n);
   /** d += n · m, rounded once. */
   fmla = (d: number, n: number, m: number): void => this.#three(0x4e20cc00, d, n, m);
 
@@ -34,6 +35,8 @@ export class Arm64 extends Code {
   /** d = n, without the bits that are set in m. */
   bic = (d: number, n: number, m: number): void => this.#three(0x4e601c00, d, n, m);
   eor = (d: number, n: number, m: number): void => this.#three(0x6e201c00, d, n, m);
+  /** 16 bytes of n and m, one behind the other, from this one on. */
+  ext = (d: number, n: number, m: number, byte: number): void => this.#three(0x6e000000 | (byte << 11), d, n, m);
   /** The products of the lower four of 16 bits, and of the upper four. */
   smull = (d: number, n: number, m: number): void => this.#three(0x0e60c000, d, n, m);
   smull2 = (d: number, n: number, m: number): void => this.#three(0x4e60c000, d, n, m);

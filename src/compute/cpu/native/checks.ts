@@ -362,10 +362,12 @@ export function rowCheck(name: string): Check | undefined {
         const place = kind === "target" ? y + targets.indexOf(member) * ROWS * pitch : index % 2 === 0 ? a : b;
         return [
           [member, place],
-          [`${member}Pitch`, rows.shared.includes(member) ? 0 : pitch],
+          [`${member}Pitch`, pitch],
         ];
       });
-      return { rows: ROWS, width, pieceRows: ROWS, pieceWidth: width, pieces: 1, ...Object.fromEntries(at) };
+      // Its last vector is no whole one.
+      const shape = { rows: ROWS, width, segments: 1, cols: 4 * width - 1 };
+      return { ...shape, pieceRows: ROWS, pieceWidth: width, pieces: 1, ...Object.fromEntries(at) };
     },
   };
 }

@@ -238,6 +238,25 @@ describe.each(WRITERS)("%s", (code) => {
     expect(found.words.slice(32, 33 + lanes)).toEqual([...each(() => 0), dead]);
   });
 
+  test("square roots, and sums of the first four lanes", () => {
+    const a = Float32Array.from({ length: 16 }, (_, lane) => Math.fround(1.1 ** (7 * lane)));
+    const found = run(
+      code,
+      (m) => {
+        m.load(1, A);
+        m.squareRoot(0, 1);
+        m.store(0, TO);
+        m.load(1, A);
+        m.sumFour(1, 2);
+        m.store(1, { ...TO, offset: 64 });
+      },
+      [a],
+    );
+    const sum = Math.fround(Math.fround(at(a, 0) + at(a, 2)) + Math.fround(at(a, 1) + at(a, 3)));
+    expect(found.floats.slice(0, lanes)).toEqual(each((lane) => Math.fround(Math.sqrt(at(a, lane)))));
+    expect(found.floats.slice(16, 16 + lanes)).toEqual(each(() => sum));
+  });
+
   test("shifts", () => {
     const a = words(11);
     const shifts = [1, 16, 23, 31];

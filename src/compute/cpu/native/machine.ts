@@ -98,6 +98,9 @@ export interface Machine {
   /** sum += a · the number at an address, rounded as by `fma`. Loses `temporary`. */
   fmaOf(sum: Lanes, a: Lanes, at: At, temporary: Lanes): void;
   divide(to: Lanes, a: Lanes, b: Lanes): void;
+  squareRoot(to: Lanes, from: Lanes): void;
+  /** All lanes = the sum of the first four: the first and the third, the second and the fourth, and then these. Loses `temporary`. */
+  sumFour(lanes: Lanes, temporary: Lanes): void;
   subtract(to: Lanes, a: Lanes, b: Lanes): void;
   and(to: Lanes, a: Lanes, b: Lanes): void;
   or(to: Lanes, a: Lanes, b: Lanes): void;

@@ -47,6 +47,7 @@ const SIMD = {
   multiplyWhole: 181,
   larger: 184,
   dot: 186,
+  root: 227,
   add: 228,
   subtract: 229,
   multiply: 230,

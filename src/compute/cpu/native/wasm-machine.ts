@@ -125,6 +125,23 @@ export class WasmMachine extends WasmWords implements Machine {
     this.#two("subtract", to, a, b);
   }
 
+  squareRoot(to: Lanes, from: Lanes): void {
+    this.#get(from);
+    this.code.simd("root");
+    this.#set(to);
+  }
+
+  sumFour(lanes: Lanes): void {
+    for (const other of [SWAPPED_PAIRS, SWAPPED]) {
+      this.#get(lanes);
+      this.#get(lanes);
+      this.#get(lanes);
+      this.code.shuffle(other);
+      this.code.simd("add");
+      this.#set(lanes);
+    }
+  }
+
   and(to: Lanes, a: Lanes, b: Lanes): void {
     this.#two("and", to, a, b);
   }
@@ -376,6 +393,11 @@ type Four = readonly [number, number, number, number];
 const [LOW, HIGH]: readonly [Four, Four] = [
   [0, 4, 1, 5],
   [2, 6, 3, 7],
+];
+/** The second half of the first before its first one; neighbors. */
+const [SWAPPED_PAIRS, SWAPPED]: readonly [Four, Four] = [
+  [2, 3, 0, 1],
+  [1, 0, 3, 2],
 ];
 /** The first half of both, the second. */
 const [LOW_PAIRS, HIGH_PAIRS]: readonly [Four, Four] = [

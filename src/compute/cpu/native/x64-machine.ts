@@ -96,6 +96,20 @@ export class X64Machine extends X64Words implements Machine {
     this.code.vsubps(this.#all(to), this.#all(a), this.#all(b));
   }
 
+  squareRoot(to: Lanes, from: Lanes): void {
+    this.code.vsqrtps(this.#all(to), this.#all(from));
+  }
+
+  sumFour(lanes: Lanes, temporary: Lanes): void {
+    const [sum, other] = [xmm(lanes), xmm(temporary)];
+    this.code.vunpckhpd(other, sum, sum);
+    this.code.vaddps(sum, sum, other);
+    this.code.vunpcklps(other, sum, sum);
+    this.code.vunpckhpd(other, other, other);
+    this.code.vaddps(sum, sum, other);
+    this.code.vbroadcastss(this.#all(lanes), sum);
+  }
+
   and(to: Lanes, a: Lanes, b: Lanes): void {
     this.code.vandps(this.#all(to), this.#all(a), this.#all(b));
   }

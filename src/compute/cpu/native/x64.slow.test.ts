@@ -138,6 +138,7 @@ test.each([
   ["vpmovsxbw", 2],
   ["vpmovsxbd", 4],
   ["vcvtph2ps", 2],
+  ["vsqrtps", 1],
   ["vcvtdq2ps", 1],
   ["vcvtps2dq", 1],
   ["vpmovzxbd", 4],

@@ -58,6 +58,7 @@ const VPMOVSXBW = f38(0x20, { part: 2 });
 const VPMOVSXBD = f38(0x21, { part: 4 });
 const VCVTPH2PS = f38(0x13, { part: 2 });
 const VCVTDQ2PS = f0(0, 0x5b);
+const VSQRTPS = f0(0, 0x51);
 const VBROADCASTSS = f38(0x18, { reads: 4 });
 const VPBROADCASTW = f38(0x79, { reads: 2 });
 const VUNPCKLPS = f0(0, 0x14);
@@ -77,6 +78,7 @@ export class X64 extends X64Code {
   vmulps = (to: Vector, a: Vector, b: Vector | Memory): void => this.#three(VMULPS, to, a, b);
   vsubps = (to: Vector, a: Vector, b: Vector | Memory): void => this.#three(VSUBPS, to, a, b);
   vdivps = (to: Vector, a: Vector, b: Vector | Memory): void => this.#three(VDIVPS, to, a, b);
+  vsqrtps = (to: Vector, from: Vector | Memory): void => this.#two(VSQRTPS, to, from);
   /** Where one is no number, b; so do minima. */
   vmaxps = (to: Vector, a: Vector, b: Vector | Memory): void => this.#three(VMAXPS, to, a, b);
   vminps = (to: Vector, a: Vector, b: Vector | Memory): void => this.#three(VMINPS, to, a, b);

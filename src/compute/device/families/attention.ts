@@ -1,5 +1,5 @@
 import type { Tensor } from "../tensor.ts";
-import type { RmsNorm } from "./norms.ts";
+import type { NormNumbers } from "./products.ts";
 
 /** How scores are formed, and which keys a token sees. */
 export interface AttentionAttributes {
@@ -116,6 +116,6 @@ export interface CacheFilling extends Pick<Rope, "headSize" | "neighbors" | "cos
   readonly values: Tensor;
   /** (1, tokens) U32: the rows of keys and values that those of the tokens go to, none twice; undefined: from the first on. */
   readonly rows: Tensor | undefined;
-  /** Weights (1, size) of the norms of each head of q and of k; see `RmsNorm`. Undefined: there are none. */
-  readonly norms: (Pick<RmsNorm, "epsilon" | "offset"> & { readonly q: Tensor; readonly k: Tensor }) | undefined;
+  /** Weights (1, size) of the norms of each head of q and of k; see the row kernel `rmsNorm`. Undefined: there are none. */
+  readonly norms: (NormNumbers & { readonly q: Tensor; readonly k: Tensor }) | undefined;
 }

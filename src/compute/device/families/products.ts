@@ -1,7 +1,6 @@
 import type { Activation } from "../../rows/gates.ts";
 import type { TernaryRows } from "../ternary-rows.ts";
 import type { Tensor } from "../tensor.ts";
-import type { RmsNorm } from "./norms.ts";
 
 /** Which of the operands are transposed: y = a bᵀ, a b or aᵀ b. */
 export type GemmOrder = "NT" | "NN" | "TN";
@@ -59,8 +58,15 @@ export interface NormedLinear extends Pick<Linear, "rowsAtMost" | "x" | "weight"
   readonly y: Tensor;
 }
 
-/** x / √(mean(x²) + ε) · (offset + weight) of each row; see `RmsNorm`. */
-export interface InputNorm extends Pick<RmsNorm, "weight" | "epsilon" | "offset"> {
+/** Parameters of the row kernel `rmsNorm`. */
+export interface NormNumbers {
+  readonly epsilon: number;
+  readonly offset: number;
+}
+
+/** `rmsNorm` of each row. */
+export interface InputNorm extends NormNumbers {
+  readonly weight: Tensor;
   /**
    * What joins x before that: sum = x + norm(branch) takes its place, by a norm with the same ε and offset. `sum` is
    * assigned, and of none of the operands' buffers; undefined: nothing joins it.

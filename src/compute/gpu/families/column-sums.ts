@@ -22,12 +22,12 @@ export function columnSums(on: Dispatcher, { a, times, segments = 1, y }: Column
       rows,
       segments,
       block: last ? MOST_TERMS : BLOCK,
-      product: times === undefined ? 0 : times.factors === undefined ? 2 : 1,
+      product: times !== undefined,
       a,
-      b: times?.b,
+      b: times,
       y: sums,
     },
-    [a, times?.b, times?.factors, sums],
+    [a, times, sums],
     [Math.ceil(width / COLUMN_SUMS_WIDTH), blocks],
   );
   if (last) return;

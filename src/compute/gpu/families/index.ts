@@ -25,9 +25,7 @@ import { gatedDelta, gatedDeltaGradient, regroup } from "./gated-delta.ts";
 import { groupBias, groupSums } from "./group-bias.ts";
 import { groupedGemm } from "./grouped-gemm.ts";
 import { gemm } from "./gemm.ts";
-import { layerNorm, layerNormGradient } from "./layer-norm.ts";
 import { linear, normedLinear } from "./linear.ts";
-import { rmsNorm, rmsNormGradient } from "./rms-norm.ts";
 import { zero } from "./zero.ts";
 import { columnSquares, magnitudeKernels, magnitudes, rescale, rowSquares } from "./magnitude.ts";
 import { thetaDelta, thetaGradient, thetaPartBytes } from "./theta.ts";
@@ -61,8 +59,6 @@ export const FAMILIES: { readonly [F in keyof Families]: (on: Dispatcher, operan
   groupedGemm,
   groupSums,
   lambdaOrder,
-  layerNorm,
-  layerNormGradient,
   linear,
   lossSum,
   magnitudes,
@@ -73,8 +69,6 @@ export const FAMILIES: { readonly [F in keyof Families]: (on: Dispatcher, operan
   normedLinear,
   regroup,
   rescale,
-  rmsNorm,
-  rmsNormGradient,
   rope,
   ropeGradient,
   routerWeights,

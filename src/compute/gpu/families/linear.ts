@@ -9,7 +9,6 @@ import type { Dispatcher } from "../context.ts";
 import { elementwise } from "./elementwise.ts";
 import { rowsOfWork } from "../work.ts";
 import { gemm } from "./gemm.ts";
-import { rmsNorm } from "./rms-norm.ts";
 
 /**
  * Rows of a batch up to which its passes take the vector path, whose arithmetic follows the rows that a pass has: those that share
@@ -47,7 +46,7 @@ export function normedLinear(on: Dispatcher, operands: NormedLinear): void {
   const blocks = rowBlocks(on, weight);
   const isWhole = gate === undefined || blocks.length === 1;
   if (!takesVectors(x.shape[0], rowsAtMost) || !isWhole || (branch !== undefined && bias !== undefined)) {
-    normedInCommands(on, { rmsNorm, elementwise, linear }, operands);
+    normedInCommands(on, { elementwise, linear }, operands);
     return;
   }
   const product = { x, weight, bias, residual: undefined, scale: 1, y };

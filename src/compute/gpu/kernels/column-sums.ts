@@ -8,7 +8,7 @@ const columnSumsParameters = uniformStruct({
   rows: "u32", // with segments counted as rows
   segments: "u32", // in a row of a and b
   block: "u32", // rows of a block, at most 256
-  product: "u32", // 1: b and factor are read, 2: b alone
+  product: "flag", // with b
   a: "vectors",
   b: "vectors",
   y: "vectors",

@@ -1,12 +1,11 @@
-// y[block, c] = Σ of a[t, c], of a[t, c] · b[t, c] · factor[t], or of a[t, c] · b[t, c], over the rows t of a block. A row may consist of
+// y[block, c] = Σ of a[t, c], or of a[t, c] · b[t, c], over the rows t of a block. A row may consist of
 // segments, which are then rows of their own. One thread handles one vector of 4 columns of one block.
 #include parameters
 
 @group(0) @binding(0) var<uniform> p: Parameters;
 @group(0) @binding(1) var<storage, read> a: array<vec4<f32>>;
 @group(0) @binding(2) var<storage, read> b: array<vec4<f32>>;
-@group(0) @binding(3) var<storage, read> factor: array<f32>;
-@group(0) @binding(4) var<storage, read_write> y: array<vec4<f32>>;
+@group(0) @binding(3) var<storage, read_write> y: array<vec4<f32>>;
 
 @compute @workgroup_size(64)
 fn main(@builtin(global_invocation_id) id: vec3<u32>) {
@@ -20,8 +19,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     for (var t = first; t < end; t++) {
       let row = t / p.segments;
       let c = (t % p.segments) * p.width + id.x;
-      let times = select(1.0, factor[select(0u, t, p.product == 1u)], p.product == 1u);
-      sum = fma(a[p.a_at + row * p.a_pitch + c] * times, b[p.b_at + row * p.b_pitch + c], sum);
+      sum = fma(a[p.a_at + row * p.a_pitch + c], b[p.b_at + row * p.b_pitch + c], sum);
     }
   } else {
     for (var t = first; t < end; t++) {

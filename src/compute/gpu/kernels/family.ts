@@ -13,7 +13,6 @@ import { PRODUCT_INCLUDES } from "./product.ts";
 import pairingText from "./pairing.wgsl" with { type: "text" };
 import philoxText from "./philox.wgsl" with { type: "text" };
 import reduceText from "./reduce.wgsl" with { type: "text" };
-import rowStatisticsText from "./row-statistics.wgsl" with { type: "text" };
 import safeTanhText from "./safe-tanh.wgsl" with { type: "text" };
 import ternaryText from "./ternary.wgsl" with { type: "text" };
 import storedText from "./stored.wgsl" with { type: "text" };
@@ -49,7 +48,6 @@ const INCLUDES = {
   philox: philoxText,
   ...PRODUCT_INCLUDES,
   reduce: reduceText,
-  row_statistics: rowStatisticsText,
   safe_tanh: safeTanhText,
   step_state: stepStateText,
   step_state_words: constants(STEP_STATE),

@@ -108,8 +108,8 @@ const BROKEN: readonly (readonly [what: string, kernel: string, from: string | R
   [
     "a barrier that some threads come to",
     "layer-norm",
-    "let statistics =",
-    "if (thread < 64u) { workgroupBarrier(); }\n  let statistics =",
+    "let sum_1_0_of_all =",
+    "if (thread < 64u) { workgroupBarrier(); }\n  let sum_1_0_of_all =",
     /divergent/,
   ],
 ];

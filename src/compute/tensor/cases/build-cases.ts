@@ -6,26 +6,44 @@ import type { Rows } from "../../rows/language.ts";
 import type { RowAttributes, RowInputs, RowOps } from "../row-op.ts";
 import { type CasesOf, ids, type OpCase, type Operand, random } from "./case.ts";
 
-/** A row kernel's cases: each of its kinds and numbers, odd sizes and one row. */
-function rowCases<I extends string, P extends string, K extends string>({
+/** A row kernel's cases: each of its kinds and numbers. */
+function rowCases<I extends string, O extends I, P extends string, K extends string>({
   inputs,
-  parameter,
+  shared = [],
   kinds,
   cases,
-}: Rows<I, P, K>): OpCase<RowInputs<I>, RowAttributes<P, K>>[] {
+}: Rows<I, O, P, K>): OpCase<RowInputs<I, O>, RowAttributes<P, K>>[] {
   const each = (kinds ?? [undefined]).flatMap((kind) => cases.map((one) => ({ kind, ...one })));
-  return each.flatMap(({ kind, sizes, parameter: number }) =>
-    (
-      [
-        [3, 41],
-        [1, 1030],
-      ] as const
-    ).map(([rows, cols]) => ({
-      name: [kind, number, `${rows}×${cols}`].filter((part) => part !== undefined).join(", "),
-      inputs: Object.fromEntries(inputs.map((input, at) => [input, random(rows, cols, "F32", sizes[at])])),
-      attributes: { ...(kind !== undefined && { kind }), ...(parameter !== undefined && { [parameter]: number }) },
-    })),
-  ) as OpCase<RowInputs<I>, RowAttributes<P, K>>[]; // these names
+  return each.flatMap(({ kind, sizes, numbers, shape, segments = 1, without = [], around }) => {
+    const some = inputs.filter((input) => !without.some((left) => left === input));
+    const shapes =
+      shape === undefined
+        ? ([
+            [3, 41],
+            [1, 1030],
+          ] as const)
+        : [shape];
+    return shapes.map(([rows, cols]) => {
+      const input = (name: I, at: number): Operand => {
+        const numbers = shared.includes(name)
+          ? random(1, cols, "F32", sizes[at])
+          : random(rows, cols * segments, "F32", sizes[at]);
+        return shifted(numbers, around?.[name] ?? 0);
+      };
+      return {
+        name: [
+          kind,
+          ...Object.values(numbers ?? {}),
+          `${rows}×${cols * segments}`,
+          ...without.map((left) => `no ${left}`),
+        ]
+          .filter((part) => part !== undefined)
+          .join(", "),
+        inputs: Object.fromEntries(some.map((name) => [name, input(name, inputs.indexOf(name))])),
+        attributes: { ...(kind !== undefined && { kind }), ...numbers },
+      };
+    });
+  }) as OpCase<RowInputs<I, O>, RowAttributes<P, K>>[]; // these names
 }
 
 export const ROW_CASES = mapRows((rows) => rowCases(rows)) as { readonly [N in keyof RowOps]: CasesOf<RowOps[N]> }; // of each its own

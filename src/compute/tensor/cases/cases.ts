@@ -9,7 +9,6 @@ import {
   normedCase,
   ropeCase,
   ROW_CASES,
-  shifted,
   ties,
   withoutNumbers,
 } from "./build-cases.ts";
@@ -68,23 +67,6 @@ export const CASES: { readonly [K in keyof typeof OPS]: CasesOf<(typeof OPS)[K]>
     gatedDeltaCase("a whole block, odd numbers of heads", 16, 1, 3, [20, 4]),
     gatedDeltaCase("states of which nothing is left, and nearly all", 20, 1, 2, [8, 4], [7, 13], 200),
     gatedDeltaCase("several workgroups of columns", 18, 1, 1, [132, 72]),
-  ],
-  layerNorm: [
-    {
-      name: "odd size",
-      inputs: { x: random(5, 37), weight: random(1, 37), bias: random(1, 37) },
-      attributes: { epsilon: 1e-5 },
-    },
-    {
-      name: "many rows, no bias",
-      inputs: { x: random(300, 8), weight: random(1, 8), bias: undefined },
-      attributes: { epsilon: 1e-6 },
-    },
-    {
-      name: "far from zero",
-      inputs: { x: shifted(random(2, 770), 50), weight: random(1, 770), bias: random(1, 770) },
-      attributes: { epsilon: 1e-5 },
-    },
   ],
   linear: [
     linearCase(4100, 4, 5, "F32", true), // several blocks in the sums of columns
@@ -192,16 +174,6 @@ export const CASES: { readonly [K in keyof typeof OPS]: CasesOf<(typeof OPS)[K]>
       attributes: { groups: 7, sizes: [2], padding: "removed" },
     },
   ],
-  rmsNorm: [
-    { name: "odd size", inputs: { x: random(5, 37), weight: random(1, 37) }, attributes: { epsilon: 1e-5, offset: 0 } },
-    { name: "Gemma's", inputs: { x: random(2, 72), weight: random(1, 72) }, attributes: { epsilon: 1e-6, offset: 1 } },
-    {
-      name: "one row, tiny values",
-      inputs: { x: random(1, 576, "F32", 1e-3), weight: random(1, 576) },
-      attributes: { epsilon: 1e-5, offset: 0 },
-    },
-    { name: "by head", inputs: { x: random(3, 24), weight: random(1, 8) }, attributes: { epsilon: 1e-6, offset: 0 } },
-  ],
   rope: [
     ropeCase("head size 8", 5, 8, 4, 8),
     ropeCase("one kv head, one token", 1, 9, 1, 64),
@@ -216,23 +188,6 @@ export const CASES: { readonly [K in keyof typeof OPS]: CasesOf<(typeof OPS)[K]>
     { name: "some", inputs: { x: random(9, 37), indices: ids(0, 2, 3, 8) }, attributes: {} },
     { name: "one of many columns", inputs: { x: random(3, 600), indices: ids(1) }, attributes: {} },
     { name: "all", inputs: { x: random(2, 4), indices: ids(0, 1) }, attributes: {} },
-  ],
-  scaleColumns: [
-    {
-      name: "odd size, bias, residual",
-      inputs: { x: random(5, 37), scale: random(1, 37), bias: random(1, 37), residual: random(5, 37) },
-      attributes: {},
-    },
-    {
-      name: "many rows, several workgroups",
-      inputs: { x: random(700, 261), scale: random(1, 261), bias: undefined, residual: undefined },
-      attributes: {},
-    },
-    {
-      name: "one row, residual",
-      inputs: { x: random(1, 8), scale: random(1, 8), bias: undefined, residual: random(1, 8) },
-      attributes: {},
-    },
   ],
   ...expertCases(),
   topK: [

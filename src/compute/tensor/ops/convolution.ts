@@ -50,7 +50,7 @@ export const convolution = defineOp({
       if (dy === undefined) return;
       const { x, gate, weight, first, last } = inputs;
       if (into.gate !== undefined) run.compute("convolution", { ...inputs, gate: dy, firstPosition, y: into.gate });
-      if (into.bias !== undefined) recordColumnSums(run, { a: dy, times: gate && { b: gate }, y: into.bias });
+      if (into.bias !== undefined) recordColumnSums(run, { a: dy, times: gate, y: into.bias });
       if (into.x === undefined && into.weight === undefined) return;
       if (last !== undefined || firstPosition !== 0)
         throw new Error("a convolution over a cache is not differentiated");

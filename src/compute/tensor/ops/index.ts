@@ -8,17 +8,14 @@ import { expertRows, spreadRows } from "./expert-rows.ts";
 import { gatedDelta } from "./gated-delta.ts";
 import { groupBias } from "./group-bias.ts";
 import { groupedLinear } from "./grouped-linear.ts";
-import { layerNorm } from "./layer-norm.ts";
 import { linear } from "./linear.ts";
 import { mixRows } from "./mix-rows.ts";
 import { nll } from "./nll.ts";
 import { normedLinear } from "./normed-linear.ts";
 import { regroup } from "./regroup.ts";
-import { rmsNorm } from "./rms-norm.ts";
 import { rope } from "./rope.ts";
 import { routerWeights } from "./router-weights.ts";
 import { rows } from "./rows.ts";
-import { scaleColumns } from "./scale-columns.ts";
 import { topK } from "./top-k.ts";
 
 /** Every op. What is known of all ops (test cases; gradients) is a record with exactly these keys. */
@@ -33,17 +30,14 @@ export const OPS = {
   gatedDelta,
   groupBias,
   groupedLinear,
-  layerNorm,
   linear,
   mixRows,
   nll,
   normedLinear,
   regroup,
-  rmsNorm,
   rope,
   routerWeights,
   rows,
-  scaleColumns,
   spreadRows,
   topK,
 } as const;

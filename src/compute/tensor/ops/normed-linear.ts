@@ -1,11 +1,12 @@
+import type { NormNumbers } from "../../device/families/products.ts";
 import { add } from "../../rows/arithmetic.ts";
 import { type Activation, gatedActivation } from "../../rows/gates.ts";
+import { rmsNorm } from "../../rows/norms.ts";
 import { defineOp, type Matrix, matrixOf, requireShapes } from "../op.ts";
 import { rowOp } from "../row-op.ts";
 import { linear, type LinearAttributes } from "./linear.ts";
-import { rmsNorm, type RmsNormAttributes } from "./rms-norm.ts";
 
-export interface NormedLinearAttributes extends RmsNormAttributes, Pick<LinearAttributes, "rowsAtMost"> {
+export interface NormedLinearAttributes extends NormNumbers, Pick<LinearAttributes, "rowsAtMost"> {
   /** The product's left half gates its right one; undefined: there are no halves. */
   readonly gate: Activation | undefined;
 }
@@ -64,7 +65,7 @@ export const normedLinear = defineOp({
     });
   },
   reference({ x, norm, weight, bias, branch, branchNorm }, { gate, ...attributes }) {
-    const normed = (of: Matrix, by: Matrix) => rmsNorm.reference({ x: of, weight: by }, attributes).y;
+    const normed = (of: Matrix, by: Matrix) => rowOp(rmsNorm).reference({ x: of, weight: by }, attributes).y;
     const sum = branch && branchNorm && rowOp(add).reference({ a: x, b: normed(branch, branchNorm) }, {}).y;
     const operands = { x: normed(sum ?? x, norm), weight, bias, residual: undefined };
     const { y: product } = linear.reference(operands, {});

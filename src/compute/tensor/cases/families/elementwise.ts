@@ -33,7 +33,7 @@ function gradientsInOne(): FamilyCase[] {
         const [gate, up, dy] = [placed(run, 3, 40), placed(run, 3, 40), placed(run, 3, 40)];
         const both = target(run, 3, 80);
         const into = { dgate: sliceCols(both, 0, 40), dup: sliceCols(both, 40, 40) };
-        run.compute("elementwise", { kernel, tensors: { gate, up, dy, ...into }, number: 0.5 });
+        run.compute("elementwise", { kernel, tensors: { gate, up, dy, ...into }, numbers: { limit: 0.5 } });
         const given = { gate: gate.matrix.data, up: up.matrix.data, dy: dy.matrix.data };
         const [left, right] = ["dgate", "dup"].map((of) => evaluate(kernel.targets[of], 120, given, { limit: 0.5 }));
         const wanted = matrixOf(3, 80, (row, col) => (col < 40 ? left : right)?.[row * 40 + (col % 40)] ?? NaN);
