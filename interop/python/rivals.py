@@ -27,7 +27,7 @@ c3a.BlockCircularConvolution = Convolution
 def rival(name: str, base: str, options: dict[str, Any], spread: float, out: str) -> None:
     """The folder `out`: an adapter of PEFT's configuration class `name`, as if it had been trained; beside it, as
     `out`.merged, the weights that PEFT merges it to."""
-    model = peft.get_peft_model(load_base(Path(base)), getattr(peft, name)(target_modules="all-linear", **options))
+    model = peft.get_peft_model(load_base(Path(base)), getattr(peft, name)(**{"target_modules": "all-linear", **options}))
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for parameter in model.parameters():

@@ -33,9 +33,10 @@ export function formulaDeltas<T extends string>(
     async reference({ formula, scale, tensors, conv1d }, { factor, sample: { rows, cols }, weight }) {
       const of = await readAllValues(adapter, tensors);
       const stored = new Map<number, Float64Array>();
-      for (const row of takesWeight ? (conv1d ? cols : rows) : []) stored.set(row, await wideRows(weight, row, 1));
+      const read = conv1d ? Array.from({ length: weight.rows }, (_, row) => row) : rows;
+      for (const row of takesWeight ? read : []) stored.set(row, await wideRows(weight, row, 1));
       const own = (row: number, col: number) => (conv1d ? stored.get(col)?.[row] : stored.get(row)?.[col]) ?? NaN;
-      const at = (row: number, col: number) => scale * factor * formula.at(of, row, col, own(row, col));
+      const at = (row: number, col: number) => scale * factor * formula.at(of, row, col, own);
       return Float64Array.from(rows.flatMap((row) => cols.map((col) => at(row, col))));
     },
   });

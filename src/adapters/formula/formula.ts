@@ -4,13 +4,16 @@ import { sliceRows, type Tensor } from "../../compute/tensor/tensor.ts";
 
 /** ΔW (out, in) of a module as a formula of the tensors `T` that are trained of it, before α/r. */
 export interface Formula<T extends string> {
-  /** One element in f64, from tensors row by row: the reference that devices are held to. `weight`: W's own, where it is taken. */
-  at(of: Readonly<Record<T, ArrayLike<number>>>, row: number, col: number, weight: number): number;
+  /** One element in f64, from tensors row by row: the reference that devices are held to. `weight`: W's, of its row or, stored (in, out), all. */
+  at(of: Readonly<Record<T, ArrayLike<number>>>, row: number, col: number, weight: WeightAt): number;
   /** Records some rows of scale · ΔW. Where they are assigned, padding becomes zero; where they are added, it stays. */
   form(run: Run, of: Matrices<T>, scale: number, rows: DeltaRows, accumulate: boolean): void;
   /** Adds to the tensors' gradients what the same rows of G = ∂loss/∂ΔW make of them, times the scale. */
   fold(run: Run, of: Matrices<T>, scale: number, rows: DeltaRows, gradients: Matrices<T>): void;
 }
+
+/** An element of W (out, in). */
+export type WeightAt = (row: number, col: number) => number;
 
 /** Trained tensors on a device, F32: a vector is one row. */
 export type Matrices<T extends string> = Readonly<Record<T, Tensor>>;

@@ -52,7 +52,7 @@ export interface FormulaMethod<
   start(module: ModuleShape, sizes: Sizes<O>, seed: number, stream: number): Start<T>;
   formula(module: ModuleShape, sizes: Sizes<O>): Formula<T>;
   /** ΔW depends on W, which the formula takes: it cannot be subtracted again, and the base must not be quantized. */
-  readonly takesWeight?: true;
+  takesWeight?(own: Sizes<O>["own"]): boolean;
   /** Why a module cannot have these sizes, if so: what does not divide what. */
   misfit?(module: ModuleShape, sizes: Sizes<O>): string | undefined;
   /** What to say of a rank on these modules. */
@@ -80,9 +80,9 @@ export function formulaMethod<T extends string, O extends v.ObjectEntries>(
     shared: [],
     check: (written) => readConfig(method, written),
     plan(adapter, base, options) {
-      const { layers, replacements } = fit(method, adapter, base);
+      const { layers, replacements, config } = fit(method, adapter, base);
       const notes = unusedGenerator(adapter, options, what);
-      const { takesWeight: rescales = false } = method;
+      const rescales = method.takesWeight?.(config.own) ?? false;
       const load = async () => formulaDeltas(adapter, layers, rescales);
       const known = { adapter, layers, replacements, notes, bases: "none", rescales } as const;
       return { ...known, roundsDelta: peft?.roundsDelta ?? false, load };
@@ -174,7 +174,7 @@ function placedWeight(title: string, weight: Tensor): Strided {
 async function place<T extends string, O extends v.ObjectEntries>(
   on: Placement,
   method: FormulaMethod<T, O>,
-  { adapter, layers }: { readonly adapter: Adapter; readonly layers: readonly FormulaLayer<T>[] },
+  { adapter, layers, config }: Pick<ReturnType<typeof fit<T, O>>, "adapter" | "layers" | "config">,
   { dropout }: AdapterSettings,
   seed: number,
 ): Promise<Method> {
@@ -186,7 +186,7 @@ async function place<T extends string, O extends v.ObjectEntries>(
     const gradients = mapValues(tensors, (own) => parameters.get(own.name).gradient);
     const scale = layer.scale * factor;
     const found = find(tensor);
-    const weight = method.takesWeight === true ? placedWeight(method.title, found.weight) : undefined;
+    const weight = method.takesWeight?.(config.own) === true ? placedWeight(method.title, found.weight) : undefined;
     return {
       name,
       ...found,

@@ -34,7 +34,7 @@ export const HIRA: FormulaMethod<"a" | "b", typeof KEYS> = {
   // B is zero, so that training begins with the base itself.
   start: ({ in: input }, { r }, seed, stream) => ({ a: () => kaimingUniform(r, input, seed, stream) }),
   formula: hadamard,
-  takesWeight: true,
+  takesWeight: () => true,
   terms: 2,
 };
 
@@ -51,7 +51,7 @@ function hadamard({ in: input }: ModuleShape, { r }: Sizes<typeof KEYS>): Formul
     at({ a, b }, row, col, weight) {
       let sum = 0;
       for (let k = 0; k < r; k++) sum += itemAt(b, row * r + k) * itemAt(a, k * input + col);
-      return weight * sum;
+      return weight(row, col) * sum;
     },
     form(run, { a, b }, scale, { first, rows, weight }, accumulate) {
       const product = run.allocate("B·A", rows.shape);

@@ -1,7 +1,6 @@
 import { expect, test } from "bun:test";
-import { refusalOf } from "../../files/testing/folder.ts";
 import { testFormula } from "../testing/formula.ts";
-import { MISS, miss } from "./miss.ts";
+import { MISS } from "./miss.ts";
 
 // r that divides the inputs, and that leaves some over; one block.
 testFormula(MISS, [
@@ -18,11 +17,17 @@ testFormula(
   { init_weights: "mini", mini_r: 3 },
 );
 
-test("bat, whose ΔW depends on W, is refused", async () => {
-  const settings = { peft_type: "MISS", r: 4, init_weights: "bat" };
-  const refusal = await refusalOf(() => miss.check({ settings, configFile: "a.json" }));
-  expect([refusal.code, refusal.message]).toEqual([
-    "adapter",
-    expect.stringContaining('a.json: "init_weights" is "bat"'),
-  ]);
+testFormula(
+  MISS,
+  [
+    [24, 12, 4],
+    [15, 25, 5],
+  ],
+  { init_weights: "bat" },
+);
+
+test("blocks that do not divide a module's sides are refused before anything is read", () => {
+  const own = { init_weights: "bat", mini_r: 1 } as const;
+  expect(MISS.misfit?.({ out: 10, in: 12 }, { r: 4, own })).toBe("r 4 does not divide its sides");
+  expect(MISS.misfit?.({ out: 10, in: 12 }, { r: 4, own: { ...own, init_weights: "mini" } })).toBeUndefined();
 });

@@ -2,10 +2,11 @@ import * as v from "valibot";
 import { recordZero } from "../../compute/tensor/fill.ts";
 import { recordGemm } from "../../compute/tensor/gemm.ts";
 import type { Run } from "../../compute/tensor/run.ts";
-import { recordStridedSums } from "../../compute/tensor/strided-sums.ts";
+import { recordStridedSums, type Strided } from "../../compute/tensor/strided-sums.ts";
+import type { Tensor } from "../../compute/tensor/tensor.ts";
 import { itemAt } from "../../files/item-at.ts";
 import { positiveInteger } from "../base/config-keys.ts";
-import { type Formula, moveStrided, ones, partFrom } from "../formula/formula.ts";
+import { type DeltaRows, type Formula, laterRows, moveStrided, ones, partFrom } from "../formula/formula.ts";
 import type { Sizes } from "../formula/config.ts";
 import { type FormulaMethod, formulaMethod } from "../formula/method.ts";
 import type { ModuleShape } from "../method/method.ts";
@@ -20,7 +21,7 @@ const KEYS = {
 
 /**
  * MiSS (Kang and Yin, arXiv:2409.15371; peft/tuners/miss): ΔW[o, i] = D[i mod r, o], one matrix that all blocks of r columns
- * share. "mini": D[i mod r, o mod mini_r]. "bat" multiplies with blocks of W, which a formula does not know.
+ * share. "mini": D[i mod r, o mod mini_r]. "bat": blocks (p, q) of r × r are W · Dₚ + Dₚ.
  */
 export const MISS: FormulaMethod<"d", typeof KEYS> = {
   name: "miss",
@@ -30,18 +31,21 @@ export const MISS: FormulaMethod<"d", typeof KEYS> = {
     dropout: "miss_dropout",
     bias: "MiSS_only",
     keys: KEYS,
-    refusal: ({ init_weights: init }) =>
-      init === "bat" ? '"init_weights" is "bat", with which ΔW depends on W: not supported' : undefined,
   },
   usual: { rank: 64, rankFits: true, alphaPerRank: null, learningRate: 1e-4 },
   most: (modules) => Math.min(...modules.map(({ in: input }) => input)),
   tensors: {
     names: { d: "miss_block" },
-    shapes: ({ r, own }, { out }) => ({ d: [r, own.init_weights === "mini" ? own.mini_r : out] }),
-    meaning: "the block is (r, out), with init_weights mini (r, mini_r)",
+    shapes: ({ r, own: { init_weights: init, mini_r: cols } }, { out }) => ({
+      d: init === "bat" ? [out / r, r, r] : [r, init === "mini" ? cols : out],
+    }),
+    meaning: "the block is (r, out), with init_weights mini (r, mini_r), with bat (out/r, r, r)",
   },
   start: () => ({}),
-  formula: sharedBlock,
+  formula: (module, sizes) => (sizes.own.init_weights === "bat" ? affine(module, sizes.r) : sharedBlock(module, sizes)),
+  takesWeight: ({ init_weights: init }) => init === "bat",
+  misfit: ({ out, in: input }, { r, own }) =>
+    own.init_weights === "bat" && (out % r !== 0 || input % r !== 0) ? `r ${r} does not divide its sides` : undefined,
   terms: 1,
 };
 
@@ -88,6 +92,48 @@ function sharedBlock({ out, in: input }: ModuleShape, { r, own }: Sizes<typeof K
       if (whole === d) return;
       recordGemm(run, { order: "NT", a: whole, b: tiles(run), y: d, accumulate: true });
       run.release(whole);
+    },
+  };
+}
+
+/** Blocks (p, q): W · Dₚ + Dₚ. */
+function affine({ out, in: input }: ModuleShape, r: number): Formula<"d"> {
+  /** Calls with each block's rows among these: from row `a` of Dₚ on, with the block in a matrix of such rows and in W. */
+  const blocks = ({ first, rows, weight }: DeltaRows, of: (p: number, a: number, y: Tensor, w: Strided) => void) => {
+    if (weight === undefined) throw new Error("MiSS's formula takes W");
+    for (let p = Math.floor(first / r); p * r < Math.min(out, first + rows.shape[0]); p++) {
+      const [begin, end] = [Math.max(first, p * r), Math.min(first + rows.shape[0], (p + 1) * r)];
+      for (let col = 0; col < input; col += r) {
+        const own = laterRows(weight, begin - first);
+        const w = { ...own, of: { ...own.of, offset: own.of.offset + col * own.steps.col } };
+        of(p, begin - p * r, partFrom(rows, begin - first, col, [end - begin, r]), w);
+      }
+    }
+  };
+  return {
+    at({ d }, row, col, weight) {
+      const [p, a, q, b] = [Math.floor(row / r), row % r, Math.floor(col / r), col % r];
+      let sum = itemAt(d, (p * r + a) * r + b);
+      for (let c = 0; c < r; c++) sum += weight(row, q * r + c) * itemAt(d, (p * r + c) * r + b);
+      return sum;
+    },
+    form(run, { d }, scale, part, accumulate) {
+      if (!accumulate) recordZero(run, part.rows);
+      blocks(part, (p, a, y, { of, steps }) => {
+        const x = { of, steps: { row: steps.row, col: 0, term: steps.col } };
+        const w = { of: partFrom(d, p * r, 0), steps: { row: 0, col: 1, term: d.pitch } };
+        recordStridedSums(run, { x, w, y, terms: r, scale, accumulate: true });
+        moveStrided(run, partFrom(d, p * r + a, 0), { row: d.pitch, col: 1 }, y, { scale });
+      });
+    },
+    fold(run, _, scale, part, { d }) {
+      blocks(part, (p, a, g, { of, steps }) => {
+        const x = { of, steps: { row: steps.col, col: 0, term: steps.row } };
+        const w = { of: g, steps: { row: 0, col: 1, term: g.pitch } };
+        const y = partFrom(d, p * r, 0, [r, r]);
+        recordStridedSums(run, { x, w, y, terms: g.shape[0], scale, accumulate: true });
+        moveStrided(run, g, { row: g.pitch, col: 1 }, partFrom(d, p * r + a, 0, g.shape), { scale });
+      });
     },
   };
 }

@@ -51,10 +51,10 @@ export function testFormula<T extends string, O extends ObjectEntries>(
     const place = (values: ReturnType<typeof valuesOf>) =>
       mapValues(shapes, (size, key) => placed(gpu, matrixOf({ name: key, shape: size }).shape, values[key], 64));
     const weights = numbers(out * input);
-    const placedWeight = () => (takesWeight === true ? placed(gpu, [out, input], weights) : undefined);
+    const placedWeight = () => (takesWeight?.(own) === true ? placed(gpu, [out, input], weights) : undefined);
     const deltaOf = (values: Readonly<Record<T, ArrayLike<number>>>) =>
       Float64Array.from({ length: out * input }, (_, at) =>
-        one.at(values, Math.floor(at / input), at % input, itemAt(weights, at)),
+        one.at(values, Math.floor(at / input), at % input, (row, col) => itemAt(weights, row * input + col)),
       );
 
     test.each([
