@@ -1,5 +1,5 @@
 import { defineCommand, integer, list, required, text, variadic } from "../src/terminal/options/command.ts";
-import { MODEL_OPTIONS } from "../src/measure/images/model-options.ts";
+import { MODEL_OPTIONS } from "../src/measure/images/options.ts";
 
 /** `randlora classify`. */
 export const command = defineCommand({

@@ -1,5 +1,5 @@
-import { defineCommand, required, several, text } from "../src/terminal/options/command.ts";
-import { MODEL_OPTIONS } from "../src/measure/images/model-options.ts";
+import { defineCommand, required, several } from "../src/terminal/options/command.ts";
+import { EMBED_OPTIONS } from "../src/measure/images/options.ts";
 
 /** `randlora embed`. */
 export const command = defineCommand({
@@ -11,10 +11,7 @@ export const command = defineCommand({
     model: required("MODEL", "CLIP or DINOv2: a folder or one of its files, a run, or org/name on the Hub"),
     images: several("IMAGE", "JPEG, PNG, WebP, GIF or PPM"),
   },
-  options: {
-    prompt: text({ short: "p", topic: "Text", help: "text to embed instead of images, with a text encoder" }),
-    ...MODEL_OPTIONS,
-  },
+  options: EMBED_OPTIONS,
   async run({ model, images }, options, context) {
     const { embed } = await import("../src/measure/images/embed-command.ts");
     await embed(model, images, options, context);

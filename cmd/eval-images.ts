@@ -1,4 +1,4 @@
-import { ACCURACY_OPTIONS } from "../src/measure/images/accuracy-options.ts";
+import { ACCURACY_OPTIONS } from "../src/measure/images/options.ts";
 import { defineCommand, required } from "../src/terminal/options/command.ts";
 
 /** `randlora eval images`. */

@@ -234,16 +234,17 @@ function killed(id: number): boolean {
 }
 
 test("a program that uses the library gets the report in every process, and ends well", async () => {
-  const code = `import { finetune } from ${JSON.stringify(join(ROOT, "src/library/index.ts"))};
+  const code = `import { evaluate, finetune } from ${JSON.stringify(join(ROOT, "src/library/index.ts"))};
     const [model, data, out] = process.argv.slice(2);
     const run = await finetune({ model, data, out, steps: 1, rank: 8, device: "cpu", shuffle: false, projections: false });
-    console.log("steps:", String(run.steps));`;
+    const { samples } = await evaluate.chats({ model: out, data, device: "cpu", maxTokens: 1 });
+    console.log("steps:", String(run.steps), "samples:", String(samples));`;
   await Bun.write(folder.at("uses-library.ts"), code);
   for (const mpi of mpis.slice(0, 2)) {
     const program = [process.execPath, folder.at("uses-library.ts")];
     const child = start([STORIES, "train.jsonl", `library-${mpi.name}`], { mpi, count: 2 }, program);
     const [stdout, status] = await Promise.all([child.stdout.text(), child.exited]);
-    expect([stdout.match(/steps: 1/g)?.length, status]).toEqual([2, 0]);
+    expect([stdout.match(/steps: 1 samples: \d/g)?.length, status]).toEqual([2, 0]);
   }
 }, TIMEOUT); // prettier-ignore
 

@@ -184,11 +184,12 @@ describe("the library", () => {
   test("images are read in its threads", async () => {
     await writeDinov2(join(project.path, "dinov2"));
     await writeImages(join(project.path, "images"), "train", 2);
-    const code = `import { finetune } from "randlora";
+    const code = `import { embed, finetune } from "randlora";
       const run = await finetune({ model: "dinov2", data: "images", targets: ["q_proj"], steps: 1, out: "seen" });
-      console.log(run.ending, run.steps);`;
+      const { embeddings } = await embed({ model: run.run, images: ["images/train/cat/0.ppm"] });
+      console.log(run.ending, run.steps, embeddings.length);`;
     const { stdout, stderr, status } = await runExample(project.path, code, project.env());
-    expect([status, stderr, stdout]).toEqual([0, "", "finished 1\n"]);
+    expect([status, stderr, stdout]).toEqual([0, "", "finished 1 1\n"]);
   });
 
   test.each(["bundler", "nodenext"])("its types serve TypeScript (%s), and find what is wrong", async (resolution) => {
@@ -205,13 +206,20 @@ describe("the library", () => {
       JSON.stringify({ compilerOptions: options, include: ["types-*.mts"] }),
     );
     const examples = await libraryExamples();
-    const wrong = `import { chat, finetune, merge } from "randlora";
+    const wrong = `import { chat, evaluate, finetune, merge, serve } from "randlora";
       // @ts-expect-error a number
       await finetune({ steps: "many" });
       // @ts-expect-error one of a few words
       const { out } = await merge({ base: "embedded", combine: "ties!" });
       // @ts-expect-error a text
       const length: number = out;
+      const { accuracy } = await evaluate.images({ model: "dinov2", data: "images" });
+      // @ts-expect-error a number
+      const share: string = accuracy;
+      // @ts-expect-error job arrays are the command line's
+      await evaluate.perplexity({ model: "embedded", file: share, parts: "parts" });
+      // @ts-expect-error a number
+      const { address } = await serve({ model: "embedded", port: "8080" });
       // @ts-expect-error no such option
       chat({ model: "embedded", prompt: "Hi", maxToken: length });`;
     for (const [index, code] of [...examples, wrong].entries()) {

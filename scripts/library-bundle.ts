@@ -3,6 +3,7 @@
  * model, Dawn's addon. Names stay, so that what a trace shows can be read.
  */
 import { join } from "node:path";
+import { READER } from "../src/chat/serve/reader-messages.ts";
 import { THREADS, WINDOWS_LOADERS } from "./build.ts";
 import type { Target } from "./runtimes.ts";
 
@@ -13,7 +14,7 @@ export async function bundleLibrary(folder: string, target: Target): Promise<voi
   const [system = "", arch = ""] = target.split("-");
   const platform = system === "windows" ? "win32" : system;
   await Bun.build({
-    entrypoints: ["src/library/index.ts", ...THREADS].map((path) => join(ROOT, path)),
+    entrypoints: ["src/library/index.ts", READER, ...THREADS].map((path) => join(ROOT, path)),
     root: ROOT,
     outdir: folder,
     target: "bun",

@@ -4,6 +4,6 @@ import { createRequire } from "node:module";
 import { platformFile } from "./platform.mjs";
 
 // Its names are written out: an import must find them before anything runs.
-export const { RandloraError, chat, finetune, merge, openChat } = createRequire(import.meta.url)(
-  platformFile("library/src/library/index.js"),
-);
+export const { RandloraError, chat, compare, embed, evaluate, finetune, merge, openChat, serve } = createRequire(
+  import.meta.url,
+)(platformFile("library/src/library/index.js"));

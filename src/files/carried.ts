@@ -17,13 +17,14 @@ export function carriedFile(path: string): string {
  * repository; the compiled program is told it as its only argument, by which cmd/main.ts knows what is meant
  */
 export function childCommand(path: `src/${string}.ts`): readonly string[] {
-  return [process.execPath, isSource ? fileURLToPath(new URL(`../../${path}`, import.meta.url)) : path];
+  const program = threadProgram(path);
+  return [process.execPath, program.startsWith("file:") ? fileURLToPath(program) : path];
 }
 
 /** What starts a thread. @param path its program in the sources, from the root of the repository */
 export function threadProgram(path: `src/${string}.ts`): string {
   if (isSource) return new URL(`../../${path}`, import.meta.url).href;
-  // The binary knows its entry points by their paths from the root.
+  // The binary knows its entry points by their paths from the root; the library's bundle has each where its source is.
   if (Bun.embeddedFiles.length > 0) return `./${path}`;
   return new URL(path.replace(/\.ts$/, ".js"), import.meta.url).href;
 }

@@ -3,7 +3,7 @@ import type { Context } from "../terminal/options/command.ts";
 import { GLOBAL_OPTIONS } from "../terminal/options/globals.ts";
 import type { ProgressSpec } from "../terminal/progress.ts";
 import { SILENT } from "../terminal/screen.ts";
-import { settledOptions } from "./options.ts";
+import { type Options, type Settled, settledOptions } from "./options.ts";
 import type { NoteEvent, Surroundings } from "./surroundings.ts";
 
 const DEVICE_OPTIONS = { device: GLOBAL_OPTIONS.device, threads: GLOBAL_OPTIONS.threads };
@@ -27,6 +27,23 @@ export function quietContext({ signal, onProgress, onNote, ...given }: Surroundi
     quiet: true,
     verbose: false,
   };
+}
+
+/**
+ * What a command's function gives as its result: what `--json` prints.
+ * @param options what it takes; `request` has them, and the surroundings
+ */
+export async function resultOf<O extends Options, R extends object>(
+  options: O,
+  { device, threads, signal, onProgress, onNote, ...given }: Surroundings,
+  call: (options: Settled<O>, context: Context<R>) => Promise<void>,
+): Promise<R> {
+  const settled = settledOptions(options, given);
+  const context = quietContext({ device, threads, signal, onProgress, onNote });
+  let found: R | undefined;
+  await call(settled, { ...context, result: (data) => (found = data) });
+  if (found === undefined) throw new TypeError("a command without a result");
+  return found;
 }
 
 function toldProgress({ title, bytes, items, unit }: ProgressSpec, tell: Surroundings["onProgress"]) {

@@ -6,9 +6,10 @@ import { TEST_DEVICE } from "../compute/device/testing/open.ts";
 import { refusalOf, TemporaryFolder } from "../files/testing/folder.ts";
 import { declareLibrary } from "../../scripts/library-types.ts";
 import { cleanEnvironment, ended } from "../files/testing/process.ts";
-import { chat, finetune, merge, openChat, type ProgressEvent } from "./index.ts";
+import { chat, compare, embed, evaluate, finetune, merge, openChat, type ProgressEvent, serve } from "./index.ts";
 import { EXAMPLE_OUTPUTS, libraryExamples, runExample } from "./testing/examples.ts";
 
+const SHAPES = join(import.meta.dir, "../../fixtures/shapes");
 const MODEL = join(import.meta.dir, "../../fixtures/embedded/model");
 const Q = "model.layers.1.self_attn.q_proj";
 const device = TEST_DEVICE?.choice;
@@ -125,6 +126,62 @@ describe("chat", () => {
     await expect(model.say("Hi").next()).rejects.toThrow("the model was given back");
   });
 });
+
+describe("measuring", () => {
+  test("a text with an adapter; what is not the library's is refused", async () => {
+    const file = folder.at("text.txt");
+    await Bun.write(file, "Tarn is an island in the sea.");
+    const asked = { model: MODEL, file, adapter: folder.at("lora"), device };
+    const { tokens, base, adapted } = await evaluate.perplexity(asked);
+    expect(tokens).toBeGreaterThan(4);
+    expect(adapted?.nll).not.toBe(base.nll);
+    const more: object = { files: [file] };
+    const unknown = await refusalOf(() => evaluate.perplexity({ ...asked, ...more }));
+    expect([unknown.message, unknown.hint]).toEqual(["files: no such option", "did you mean file?"]);
+    const missing = await refusalOf(() => evaluate.perplexity({ model: MODEL, device }));
+    expect(missing.message).toBe("--file is missing");
+  });
+
+  test("images are embedded, and classified", async () => {
+    const [model, image] = [join(SHAPES, "model"), join(SHAPES, "images/star.png")];
+    const { embeddings } = await embed({ model, images: [image, image], device });
+    expect(embeddings.map((one) => one.length)).toEqual([embeddings[0]?.length ?? 0, embeddings[0]?.length ?? 0]);
+    const { message } = await refusalOf(() => embed({ model, device }));
+    expect(message).toBe("neither images nor a text");
+  });
+
+  test("methods are compared", async () => {
+    const data = folder.at("compared.jsonl");
+    await Bun.write(data, `${JSON.stringify({ text: "a b c" })}\n`.repeat(8));
+    const targets = ["q_proj"];
+    const asked = { model: MODEL, data, out: folder.at("compared"), steps: 1, batchSize: 1, targets, device };
+    const compared = await compare({ ...asked, methods: ["lora", "vera"], seeds: 1, params: [1000], shuffle: false });
+    expect(compared.methods.map(({ method }) => method)).toEqual(["lora", "vera"]);
+    expect([compared.ending, compared.results.length, compared.winner]).toEqual(["finished", 2, null]);
+  });
+});
+
+test("a server listens until it is closed, or its signal is aborted", async () => {
+  const stop = new AbortController();
+  const notes: string[] = [];
+  const onNote = ({ text }: { readonly text: string }) => void notes.push(text);
+  const asked = { model: MODEL, port: 0, device, adapter: [`q=${folder.at("lora")}`], onNote };
+  for (const end of ["close", "abort"]) {
+    const server = await serve({ ...asked, signal: stop.signal });
+    expect(server.models).toEqual(["model", "q"]);
+    const prompt = { model: "q", prompt: "Hi", max_tokens: 2 };
+    const body = JSON.stringify(prompt);
+    const answer = await fetch(`${server.address}/v1/completions`, { method: "POST", body });
+    expect(await answer.json()).toMatchObject({ model: "q", usage: { completion_tokens: 2 } });
+    if (end === "close") await server.close();
+    else stop.abort(new Error("enough"));
+    await server.closed;
+    await expect(fetch(server.address)).rejects.toThrow();
+  }
+  expect(notes).toContain("models: model, q");
+  await expect(serve({ ...asked, signal: stop.signal })).rejects.toThrow("enough");
+  await expect(serve({ ...asked, model: folder.at("nobody") })).rejects.toThrow("nobody");
+}, 60_000);
 
 test("a run that is stopped is saved, and goes on", async () => {
   const data = folder.at("data.jsonl");

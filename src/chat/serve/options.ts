@@ -132,3 +132,11 @@ export const SERVE_OPTIONS = {
 
 /** What `randlora serve` is told. */
 export type ServeFlags = OptionValues<typeof SERVE_OPTIONS>;
+
+/** @json serve */
+export interface ServeJson {
+  readonly address: string;
+  readonly models: readonly string[];
+  /** Memory at most, without adapters loaded later and the processes that read requests. */
+  readonly planned_bytes: number;
+}

@@ -16,7 +16,7 @@ import { readGenerationConfig, requestDefaults } from "./generation-config.ts";
 import { ModelList, nameOf, readNamedAdapters } from "./models.ts";
 import { isMerged, type ServedModel } from "./job.ts";
 import { isRaw, servedAdapter, type ServedOptions } from "./served-adapter.ts";
-import type { ServeFlags } from "./options.ts";
+import type { ServeFlags, ServeJson } from "./options.ts";
 import { TrustedProxies } from "./proxy.ts";
 import { ApiServer, GRACE_MS, requireFreeAddress } from "./server.ts";
 
@@ -26,7 +26,11 @@ const MOST_ADAPTERS = 8;
 const MOST_LISTED = 20;
 
 /** Serves a model and its adapters until a signal comes. @param named the model; undefined: the newest run or merged model here */
-export async function serve(named: string | undefined, options: ServeFlags, context: Context): Promise<void> {
+export async function serve(
+  named: string | undefined,
+  options: ServeFlags,
+  context: Context<ServeJson>,
+): Promise<void> {
   if (options.merge === true && options.maxAdapters !== undefined) {
     const cause = "--max-adapters and --merge: merged adapters are not held beside the weights";
     throw new Contradiction(["maxAdapters", "merge"], cause, "leave one of them out");
@@ -135,14 +139,6 @@ export async function serve(named: string | undefined, options: ServeFlags, cont
     running === 0 ? "stopping" : `stopping: ${answers} ${seconds} seconds to end; Ctrl-C again stops at once`,
   );
   await server.stop();
-}
-
-/** @json serve */
-interface ServeJson {
-  readonly address: string;
-  readonly models: readonly string[];
-  /** Memory at most, without adapters loaded later and the processes that read requests. */
-  readonly planned_bytes: number;
 }
 
 function warnOfStrangers(host: string, apiKey: string | undefined, { log }: Context): void {

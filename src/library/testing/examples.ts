@@ -20,5 +20,6 @@ export const EXAMPLE_OUTPUTS: readonly RegExp[] = [
   /^step 1: \d\.\d{3}\nstep 2: \d\.\d{3}\nstep 3: \d\.\d{3}\n\d+ parameters, finished\n$/,
   /^(merging \d+ \d+\n)+8 of 38 tensors in .*ahoy-merged\n$/,
   /.\n?4\n$/,
+  /^\d\.\d{3}\nhttp:\S+ \[ "embedded", "ahoy" \]\n$/,
   /^file .*nowhere.*\n$/,
 ];

@@ -10,7 +10,7 @@ import {
   text,
 } from "../../terminal/options/command.ts";
 import { generatorOption } from "../../terminal/options/shared/adapters.ts";
-import { HEAD_OPTIONS } from "../images/head-options.ts";
+import { HEAD_OPTIONS } from "../images/options.ts";
 import { ESTIMATORS } from "./cka/cka.ts";
 import { flagName } from "../../terminal/options/names.ts";
 

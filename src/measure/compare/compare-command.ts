@@ -15,7 +15,7 @@ import { ComparisonDisplay } from "./display.ts";
 import { planContender, showPlan } from "./dry-run.ts";
 import { ComparisonFolder } from "./folder.ts";
 import { adaptedPart, imageData, type RunsData, textData } from "./load-data.ts";
-import type { CompareOptions } from "./options.ts";
+import type { CompareJson, CompareOptions } from "./options.ts";
 import { planComparison, plannedRuns } from "./plan.ts";
 import { commonSettings, readLike, readSwept, readWishes } from "./read-methods.ts";
 import { type ComparisonRecord, formatRecord } from "./record.ts";
@@ -32,7 +32,7 @@ const TOKENS = 4096;
 export async function compareMethods(
   model: string | undefined,
   options: CompareOptions,
-  context: Context,
+  context: Context<CompareJson>,
 ): Promise<void> {
   using gpu = new KeptGpu(context.device);
   const job = jobOf(options);

@@ -2,7 +2,8 @@ import { describe, expect, test } from "bun:test";
 import type { TrainSettings } from "../../train/settings/settings.ts";
 import { contests, summaries } from "./contest.ts";
 import { measure } from "./measure.ts";
-import type { Comparison, RunResult } from "./types.ts";
+import type { RunResult } from "./options.ts";
+import type { Comparison } from "./types.ts";
 
 // Contests read names, budgets and seeds alone.
 const NO_SETTINGS = {} as TrainSettings;

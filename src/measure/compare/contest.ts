@@ -1,47 +1,7 @@
 import { detectable, pairedP, pairsToTell, type Spread, spreadOf } from "./statistics.ts";
 import { itemAt } from "../../files/item-at.ts";
-import { type Comparison, type Contender, familyOf, isReference, type RunResult } from "./types.ts";
-
-/** What methods are judged by: the validation loss of best/, or the mean loss of the last steps where there is none. */
-export type Measure = "best_valid_loss" | "loss";
-
-/** A method over its seeds. */
-export interface MethodSummary {
-  readonly method: string;
-  readonly budget: number | null;
-  /** Trainable parameters. */
-  readonly parameters: number | null;
-  /** (parameters − budget) / budget. */
-  readonly distance: number | null;
-  readonly runs: number;
-  /** Runs that failed. */
-  readonly failed: number;
-  /** As the next six: mean and (sample standard) deviation over the seeds. */
-  readonly loss: Spread | null;
-  readonly valid_loss_before: Spread | null;
-  readonly valid_loss: Spread | null;
-  readonly best_valid_loss: Spread | null;
-  readonly accuracy: Spread | null;
-  readonly forgetting: Spread | null;
-  readonly seconds: Spread | null;
-  /** Mean of the standard errors. */
-  readonly forgetting_error: number | null;
-  readonly peak_bytes: number | null;
-}
-
-/** Who is best at one budget. */
-export interface Contest {
-  readonly budget: number;
-  readonly judged_by: Measure;
-  /** If significantly better. */
-  readonly winner: string | null;
-  /** Why there is none, or by how much. */
-  readonly reason: string;
-  /** Methods that took part, best first. */
-  readonly among: readonly string[];
-  /** Far from the budget, or failed. */
-  readonly left_out: readonly string[];
-}
+import type { Contest, Measure, MethodSummary, RunResult } from "./options.ts";
+import { type Comparison, type Contender, familyOf, isReference } from "./types.ts";
 
 /** Distance of the trainable parameters from the budget, as a part of it, up to which a method is in the contest. */
 export const FAIR_DISTANCE = 0.25;

@@ -1,5 +1,6 @@
 import { scaleLog } from "d3-scale";
-import { type Measure, measureOf, type MethodSummary, summaries } from "./contest.ts";
+import { measureOf, summaries } from "./contest.ts";
+import type { Measure, MethodSummary } from "./options.ts";
 import { plannedRuns } from "./plan.ts";
 import type { ComparisonRecord } from "./record.ts";
 import type { Spread } from "./statistics.ts";

@@ -1,5 +1,6 @@
 import { expect, test } from "bun:test";
-import type { Contender, RunResult } from "./types.ts";
+import type { RunResult } from "./options.ts";
+import type { Contender } from "./types.ts";
 import type { TrainObserver } from "../../train/types.ts";
 import type { TrainSettings } from "../../train/settings/settings.ts";
 import { ComparisonDisplay } from "./display.ts";

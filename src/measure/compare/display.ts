@@ -1,5 +1,6 @@
 import type { CompareObserver } from "./run.ts";
-import type { PlannedRun, RunResult } from "./types.ts";
+import type { RunResult } from "./options.ts";
+import type { PlannedRun } from "./types.ts";
 import type { RunStart, StepMetrics, TrainObserver } from "../../train/types.ts";
 import { formatCount, formatDuration, formatNumber } from "../../terminal/format.ts";
 import { timeLeft } from "../../terminal/pace.ts";

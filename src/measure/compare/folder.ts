@@ -8,8 +8,9 @@ import { Publication, type PublicationOptions } from "../../files/publish.ts";
 import { MAX_SETTINGS_BYTES, readJson } from "../../files/read-whole.ts";
 import { lockFolder } from "../../train/run/lock.ts";
 import { plannedRuns } from "./plan.ts";
+import type { RunResult } from "./options.ts";
 import { type ComparisonRecord, formatRecord, keyOf, parseDrawn, parseRecord, parseResult } from "./record.ts";
-import type { DrawnByBase, RunResult } from "./types.ts";
+import type { DrawnByBase } from "./types.ts";
 
 const RECORD_FILE = "compare.json";
 /** Results of runs that tasks of a job array have made, until they are put into compare.json. */

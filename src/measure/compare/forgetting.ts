@@ -7,7 +7,8 @@ import { comparePerplexity, givenTexts } from "../eval/compare.ts";
 import { beginningOf, drawnTexts, forgettingOf } from "../eval/forgetting.ts";
 import type { ComparisonFolder } from "./folder.ts";
 import type { ComparisonRecord } from "./record.ts";
-import type { DrawnByBase, PlannedRun, RunResult } from "./types.ts";
+import type { RunResult } from "./options.ts";
+import type { DrawnByBase, PlannedRun } from "./types.ts";
 
 /** Tokens of a text, as `eval forgetting` has them; so is the seed. */
 const LENGTH = 256;

@@ -1,5 +1,6 @@
 import { keyOf } from "./record.ts";
-import type { PlannedRun, RunResult } from "./types.ts";
+import type { RunResult } from "./options.ts";
+import type { PlannedRun } from "./types.ts";
 
 /** What of a run tells how long others take. */
 type Measured = Pick<RunResult, "method" | "budget" | "seed" | "seconds">;

@@ -8,7 +8,8 @@ import { isOf } from "./left.ts";
 import { plannedRuns } from "./plan.ts";
 import type { ComparisonRecord } from "./record.ts";
 import type { Metrics } from "../../train/types.ts";
-import type { PlannedRun, RunResult } from "./types.ts";
+import type { RunResult } from "./options.ts";
+import type { PlannedRun } from "./types.ts";
 
 /** What metrics.jsonl tells of a run. */
 export type Measured = Pick<

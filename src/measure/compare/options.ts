@@ -5,6 +5,7 @@ import { IMAGE_OPTIONS } from "../../train/settings/image-options.ts";
 import { ADAPTER_OPTIONS } from "../../train/settings/adapter-options.ts";
 import { FINETUNE_OPTIONS, RUN_OPTIONS } from "../../train/settings/options.ts";
 import { partOf } from "../../train/settings/setting.ts";
+import type { Spread } from "./statistics.ts";
 
 /** The options of `randlora compare`. */
 export const COMPARE_OPTIONS = {
@@ -82,3 +83,96 @@ export const METHOD_FLAGS: Readonly<Record<string, Option<unknown>>> = {
   ...partOf(ADAPTER_OPTIONS, { compare: "method" }),
   ...partOf(RUN_OPTIONS, { compare: "method" }),
 };
+
+/**
+ * `compare --json`.
+ * @json compare
+ */
+export interface CompareJson {
+  readonly out: string;
+  readonly ending: "finished" | "interrupted";
+  readonly budgets: readonly number[];
+  readonly seeds: number;
+  readonly results: readonly RunResult[];
+  readonly methods: readonly MethodJson[];
+  readonly contests: readonly Contest[];
+  /** Of a single budget. */
+  readonly winner: string | null;
+}
+
+interface MethodJson extends MethodSummary {
+  readonly rank?: number;
+  readonly bases?: number;
+  readonly learning_rate: number | null;
+}
+
+/** What methods are judged by: the validation loss of best/, or the mean loss of the last steps where there is none. */
+export type Measure = "best_valid_loss" | "loss";
+
+/** A method over its seeds. */
+export interface MethodSummary {
+  readonly method: string;
+  readonly budget: number | null;
+  /** Trainable parameters. */
+  readonly parameters: number | null;
+  /** (parameters − budget) / budget. */
+  readonly distance: number | null;
+  readonly runs: number;
+  /** Runs that failed. */
+  readonly failed: number;
+  /** As the next six: mean and (sample standard) deviation over the seeds. */
+  readonly loss: Spread | null;
+  readonly valid_loss_before: Spread | null;
+  readonly valid_loss: Spread | null;
+  readonly best_valid_loss: Spread | null;
+  readonly accuracy: Spread | null;
+  readonly forgetting: Spread | null;
+  readonly seconds: Spread | null;
+  /** Mean of the standard errors. */
+  readonly forgetting_error: number | null;
+  readonly peak_bytes: number | null;
+}
+
+/** Who is best at one budget. */
+export interface Contest {
+  readonly budget: number;
+  readonly judged_by: Measure;
+  /** If significantly better. */
+  readonly winner: string | null;
+  /** Why there is none, or by how much. */
+  readonly reason: string;
+  /** Methods that took part, best first. */
+  readonly among: readonly string[];
+  /** Far from the budget, or failed. */
+  readonly left_out: readonly string[];
+}
+
+/** What a run came to: a line of `results`. */
+export interface RunResult {
+  readonly method: string;
+  readonly budget: number | null;
+  readonly seed: number;
+  /** Trainable parameters without those of a head. */
+  readonly parameters: number | null;
+  readonly steps: number;
+  /** Mean over the last quarter of the steps. */
+  readonly loss: number | null;
+  /** Untrained. */
+  readonly valid_loss_before?: number | null | undefined;
+  /** Of the last validation. */
+  readonly valid_loss: number | null;
+  /** Of best/. */
+  readonly best_valid_loss: number | null;
+  /** Of images, from 0 to 1. */
+  readonly accuracy: number | null;
+  /** As of `eval forgetting`. */
+  readonly forgetting?: number | null | undefined;
+  /** Standard error. */
+  readonly forgetting_error?: number | null | undefined;
+  /** Of training steps. */
+  readonly seconds: number;
+  /** Peak device memory, estimated. */
+  readonly peak_bytes: number | null;
+  /** Why the run failed. */
+  readonly error: string | null;
+}

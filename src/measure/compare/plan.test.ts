@@ -7,7 +7,8 @@ import { Checkpoint } from "../../files/safetensors/checkpoint.ts";
 import { type ComparisonWish, plannedParameters, plannedRuns, planComparison, sizeIn } from "./plan.ts";
 import { formatRecord, parseDrawn, parseRecord } from "./record.ts";
 import { type Given, resumedComparison } from "./resume.ts";
-import { familyOf, type RunResult, type Wish } from "./types.ts";
+import type { RunResult } from "./options.ts";
+import { familyOf, type Wish } from "./types.ts";
 
 let checkpoint: Checkpoint;
 let base: BaseModel;

@@ -4,7 +4,8 @@ import { brief, oneLine, quote } from "../../files/failure.ts";
 import type { SourceHashes } from "../../train/model/same-sources.ts";
 import { formatSettings, parseTrainSettings } from "../../train/settings/settings.ts";
 import { plannedRuns } from "./plan.ts";
-import type { Comparison, DrawnByBase, RunResult } from "./types.ts";
+import type { RunResult } from "./options.ts";
+import type { Comparison, DrawnByBase } from "./types.ts";
 
 /** What compare.json holds: what is compared, on what, and what came of it so far. */
 export interface ComparisonRecord {

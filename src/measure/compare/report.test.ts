@@ -1,6 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import type { ComparisonRecord } from "./record.ts";
-import type { Contender, RunResult } from "./types.ts";
+import type { RunResult } from "./options.ts";
+import type { Contender } from "./types.ts";
 import { createStyle } from "../../terminal/style.ts";
 import { RecordingStream } from "../../terminal/testing/terminal.ts";
 import { resolveImages } from "../../train/settings/images.ts";

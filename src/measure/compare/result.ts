@@ -1,7 +1,8 @@
-import { type Contest, contests, type MethodSummary, summaries } from "./contest.ts";
+import { contests, summaries } from "./contest.ts";
 import { plannedRuns, sizeIn } from "./plan.ts";
 import type { ComparisonRecord } from "./record.ts";
-import { isReference, type RunResult } from "./types.ts";
+import type { CompareJson, MethodSummary } from "./options.ts";
+import { isReference } from "./types.ts";
 import type { Spread } from "./statistics.ts";
 import { formatBytes, formatCount, formatDuration, formatMeasure } from "../../terminal/format.ts";
 import type { Style } from "../../terminal/style.ts";
@@ -10,29 +11,7 @@ import { formatTable } from "../../terminal/table.ts";
 /** A comparison's folder, and why it ended. */
 export interface Compared extends ComparisonRecord {
   readonly out: string;
-  readonly ending: "finished" | "interrupted";
-}
-
-/**
- * `compare --json`.
- * @json compare
- */
-interface CompareJson {
-  readonly out: string;
-  readonly ending: Compared["ending"];
-  readonly budgets: readonly number[];
-  readonly seeds: number;
-  readonly results: readonly RunResult[];
-  readonly methods: readonly MethodJson[];
-  readonly contests: readonly Contest[];
-  /** Of a single budget. */
-  readonly winner: string | null;
-}
-
-interface MethodJson extends MethodSummary {
-  readonly rank?: number;
-  readonly bases?: number;
-  readonly learning_rate: number | null;
+  readonly ending: CompareJson["ending"];
 }
 
 export function compareJson({ out, ending, comparison, results }: Compared): CompareJson {

@@ -20,7 +20,8 @@ import { isOf, RunTimes } from "./left.ts";
 import { measure, metricsOf, tampered, verified } from "./measure.ts";
 import { plannedRuns } from "./plan.ts";
 import type { ComparisonRecord } from "./record.ts";
-import type { Contender, DrawnByBase, FailedRun, PlannedRun, RunResult } from "./types.ts";
+import type { RunResult } from "./options.ts";
+import type { Contender, DrawnByBase, FailedRun, PlannedRun } from "./types.ts";
 
 /** What a run is trained on. */
 export interface RunData<Batch> {

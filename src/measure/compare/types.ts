@@ -1,5 +1,6 @@
 import type { Perplexity } from "../eval/perplexity.ts";
 import type { FlatSettings, TrainSettings } from "../../train/settings/settings.ts";
+import type { RunResult } from "./options.ts";
 
 /** The method of a contender, whatever value of a sweep it has: `lora+rslora` of `lora+rslora@3e-4`. */
 export function familyOf(label: string): string {
@@ -51,36 +52,6 @@ export interface PlannedRun {
   readonly name: string;
   readonly contender: Contender;
   readonly settings: TrainSettings;
-}
-
-/** What a run came to: a line of `results`. */
-export interface RunResult {
-  readonly method: string;
-  readonly budget: number | null;
-  readonly seed: number;
-  /** Trainable parameters without those of a head. */
-  readonly parameters: number | null;
-  readonly steps: number;
-  /** Mean over the last quarter of the steps. */
-  readonly loss: number | null;
-  /** Untrained. */
-  readonly valid_loss_before?: number | null | undefined;
-  /** Of the last validation. */
-  readonly valid_loss: number | null;
-  /** Of best/. */
-  readonly best_valid_loss: number | null;
-  /** Of images, from 0 to 1. */
-  readonly accuracy: number | null;
-  /** As of `eval forgetting`. */
-  readonly forgetting?: number | null | undefined;
-  /** Standard error. */
-  readonly forgetting_error?: number | null | undefined;
-  /** Of training steps. */
-  readonly seconds: number;
-  /** Peak device memory, estimated. */
-  readonly peak_bytes: number | null;
-  /** Why the run failed. */
-  readonly error: string | null;
 }
 
 /** Texts that the base of a comparison drew, and its losses on them. */

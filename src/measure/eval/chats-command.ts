@@ -15,11 +15,15 @@ import { refuseOtherDevice } from "../../terminal/options/shared-work.ts";
 import { profileJson, profileText } from "../../terminal/profile.ts";
 import { readSamples } from "../analyze/samples.ts";
 import { answerChats, lossOf } from "./chats.ts";
-import { type ChatsReport, chatsText } from "./chats-report.ts";
-import type { ChatsFlags } from "./options.ts";
+import { chatsText } from "./chats-report.ts";
+import type { ChatsFlags, ChatsReport } from "./options.ts";
 
 /** Measures a model on held-out chats. @throws RandloraError `usage`, `file`, `data`; as `loadModel` */
-export async function evalChats(argument: string | undefined, options: ChatsFlags, context: Context): Promise<void> {
+export async function evalChats(
+  argument: string | undefined,
+  options: ChatsFlags,
+  context: Context<ChatsReport>,
+): Promise<void> {
   const { job, jobs, parts, data, ...asked } = options;
   if (data === undefined) throw new RandloraError("usage", "--data is missing", "name the file of held-out chats");
   const { train, valid, test } = await locateData({ data });

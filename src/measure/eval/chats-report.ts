@@ -1,25 +1,6 @@
 import { quote } from "../../files/failure.ts";
 import { formatAmount, formatNumber } from "../../terminal/format.ts";
-import type { ChatAnswer } from "./chats.ts";
-import type { Match } from "./options.ts";
-
-/** @json eval chats */
-export interface ChatsReport {
-  readonly samples: number;
-  /** Supervised. */
-  readonly tokens: number;
-  /** As finetune's valid_loss. */
-  readonly loss: number;
-  readonly perplexity: number;
-  readonly match: Match;
-  readonly correct: number;
-  /** Samples with a prompt. */
-  readonly total: number;
-  /** Null without any. */
-  readonly accuracy: number | null;
-  readonly answers: readonly ChatAnswer[];
-  readonly seconds: number;
-}
+import type { ChatsReport } from "./options.ts";
 
 /** Wrong answers that are shown. */
 const SHOWN = 3;

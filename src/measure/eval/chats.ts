@@ -1,21 +1,11 @@
 import { generateBatch } from "../../chat/generation/batch.ts";
-import type { FinishReason } from "../../chat/generation/next-token.ts";
 import type { LanguageModel } from "../../chat/language-model.ts";
 import { THOUGHT } from "../../chat/tools/message-parser.ts";
 import type { DataSet, Sample } from "../../data/text/samples/types.ts";
 import { RandloraError } from "../../files/errors.ts";
 import { oneLine } from "../../files/failure.ts";
 import { gatherComputed, ownRange, type Processes } from "../../mpi/processes.ts";
-import type { Match } from "./options.ts";
-
-/** The last turn of a sample beside what the model writes in its place. */
-export interface ChatAnswer {
-  readonly line: number;
-  readonly expected: string;
-  readonly text: string;
-  readonly finish_reason: FinishReason;
-  readonly correct: boolean;
-}
+import type { ChatAnswer, Match } from "./options.ts";
 
 /** A sample as a question. */
 interface Question {

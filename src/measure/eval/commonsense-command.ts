@@ -18,10 +18,14 @@ import { askTogether } from "./ask-together.ts";
 import { type CommonsenseOptions, scoresOf } from "./commonsense.ts";
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import type { CommonsenseFlags } from "./options.ts";
+import type { CommonsenseFlags, CommonsenseJson } from "./options.ts";
 
 /** Answers the tasks, and says how many answers are right. @throws RandloraError `usage`, `file`, `data`; as `loadModel` */
-export async function evalCommonsense(source: string, options: CommonsenseFlags, context: Context): Promise<void> {
+export async function evalCommonsense(
+  source: string,
+  options: CommonsenseFlags,
+  context: Context<CommonsenseJson>,
+): Promise<void> {
   const { job, jobs, parts, out, resume, force: _force, ...asked } = options;
   if (parts !== undefined && (out !== undefined || resume)) {
     const cause = `--parts and ${out === undefined ? "--resume" : "--out"}: tasks keep their answers in the folder`;

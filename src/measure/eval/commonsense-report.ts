@@ -1,4 +1,4 @@
-import type { TaskScore } from "./commonsense.ts";
+import type { CommonsenseJson, TaskScore } from "./options.ts";
 import { formatAmount, formatNumber } from "../../terminal/format.ts";
 import type { Style } from "../../terminal/style.ts";
 import { formatTable } from "../../terminal/table.ts";
@@ -12,17 +12,6 @@ export interface CommonsenseReport {
   /** Of answering, and of answers that were given now. */
   readonly seconds: number;
   readonly tokens: number;
-}
-
-/** @json eval commonsense */
-interface CommonsenseJson {
-  /** By name. */
-  readonly tasks: Readonly<Record<string, TaskScore>>;
-  /** Over tasks. */
-  readonly mean: number;
-  readonly seconds: number;
-  /** Of answers given now. */
-  readonly tokens_per_s: number;
 }
 
 export function commonsenseJson({ tasks, mean, seconds, tokens }: CommonsenseReport): CommonsenseJson {

@@ -4,6 +4,7 @@ import type { Decoder } from "../../models/decoder/decoder.ts";
 import { evaluationPrompt } from "../../data/text/commonsense-prompt.ts";
 import type { Tokenizer } from "../../data/text/tokenizer.ts";
 import { type Answer, judge, type Question, responseIn, type TaskName } from "./commonsense-tasks.ts";
+import type { TaskScore } from "./options.ts";
 
 /** Who is asked. */
 export interface Answerer {
@@ -103,14 +104,6 @@ function byTask(questions: readonly Question[], numbers: readonly number[]): num
     tasks.set(task, others);
   }
   return [...tasks.values()];
-}
-
-/** How many answers to a task are right. */
-export interface TaskScore {
-  readonly correct: number;
-  readonly total: number;
-  /** From 0 to 1. */
-  readonly accuracy: number;
 }
 
 /**

@@ -7,7 +7,7 @@ import { beginningOf, drawnTexts } from "./forgetting.ts";
 import { forgettingJson, forgettingText } from "./forgetting-report.ts";
 import { measureTexts, type ReadModel } from "./measure-texts.ts";
 import { windowSize } from "./perplexity.ts";
-import type { ForgettingFlags } from "./options.ts";
+import type { ForgettingFlags, ForgettingJson } from "./options.ts";
 
 /** Texts, and tokens of one, where nothing is said: of a file as PEFT's method_comparison/MetaMathQA/utils.py has them. */
 const DRAWN = { count: 64, length: 256 };
@@ -20,7 +20,7 @@ const OF_FILE = { count: 100, length: 768 };
 export async function evalForgetting(
   argument: string | undefined,
   options: ForgettingFlags,
-  context: Context,
+  context: Context<ForgettingJson>,
 ): Promise<void> {
   await measureTexts(argument, options, context, {
     command: "forgetting",

@@ -1,29 +1,12 @@
 import { formatAmount, formatNumber } from "../../terminal/format.ts";
 import type { Context } from "../../terminal/options/command.ts";
-import { type ProfileJson, profileJson, profileText } from "../../terminal/profile.ts";
-import { type QuantizedJson, quantizedJson } from "../../terminal/quantized.ts";
+import { profileJson, profileText } from "../../terminal/profile.ts";
+import { quantizedJson } from "../../terminal/quantized.ts";
 import { formatTable } from "../../terminal/table.ts";
+import type { ForgettingJson } from "./options.ts";
 import type { Comparison, Texts } from "./compare.ts";
 import { forgettingOf } from "./forgetting.ts";
 import { measuredOf } from "./perplexity-report.ts";
-
-/** @json eval forgetting */
-interface ForgettingJson extends QuantizedJson, ProfileJson {
-  readonly texts: number;
-  /** Predicted tokens. */
-  readonly tokens: number;
-  /** Of texts that the base drew. */
-  readonly seed?: number;
-  /** Of the base. */
-  readonly nll: number;
-  /** Nats a token: adapted less base. */
-  readonly forgetting: number;
-  /** Standard error over texts. */
-  readonly error: number | null;
-  /** As merge would write it. */
-  readonly merged?: object;
-  readonly tokens_per_s: number;
-}
 
 /** The report of `eval forgetting` for `--json`. */
 export function forgettingJson(found: Comparison, texts: Texts, seed: number | undefined): ForgettingJson {

@@ -13,6 +13,8 @@ import { contextOption } from "../../terminal/options/shared/context.ts";
 import { partOptions } from "../../terminal/options/shared/job.ts";
 import { kvTypeOption } from "../../terminal/options/shared/kv-type.ts";
 import { quantizeOption } from "../../terminal/options/shared/quantize.ts";
+import type { ProfileJson } from "../../terminal/profile.ts";
+import type { QuantizedJson } from "../../terminal/quantized.ts";
 
 /** How an answer is compared: as text, or as the value that its JSON has. */
 export const MATCHES = ["exact", "json"] as const;
@@ -42,6 +44,24 @@ export const PERPLEXITY_OPTIONS = {
 
 export type PerplexityFlags = OptionValues<typeof PERPLEXITY_OPTIONS>;
 
+interface FiguresJson {
+  /** Mean negative log-likelihood. */
+  readonly nll: number;
+  readonly perplexity: number;
+}
+
+/** @json eval perplexity */
+export interface PerplexityJson extends QuantizedJson, ProfileJson {
+  /** Predicted tokens. */
+  readonly tokens: number;
+  readonly tokens_per_s: number;
+  readonly base: FiguresJson;
+  /** With W + ΔW in f32. */
+  readonly adapted?: PerplexityJson["base"];
+  /** As merge would write it. */
+  readonly merged?: PerplexityJson["base"];
+}
+
 /** The options of `randlora eval forgetting`. */
 export const FORGETTING_OPTIONS = {
   file: text({
@@ -68,6 +88,24 @@ export const FORGETTING_OPTIONS = {
 } as const;
 
 export type ForgettingFlags = OptionValues<typeof FORGETTING_OPTIONS>;
+
+/** @json eval forgetting */
+export interface ForgettingJson extends QuantizedJson, ProfileJson {
+  readonly texts: number;
+  /** Predicted tokens. */
+  readonly tokens: number;
+  /** Of texts that the base drew. */
+  readonly seed?: number;
+  /** Of the base. */
+  readonly nll: number;
+  /** Nats a token: adapted less base. */
+  readonly forgetting: number;
+  /** Standard error over texts. */
+  readonly error: number | null;
+  /** As merge would write it. */
+  readonly merged?: Pick<ForgettingJson, "forgetting" | "error">;
+  readonly tokens_per_s: number;
+}
 
 export type TextFlags = OptionValues<typeof ON_TEXTS> & { readonly file: string | undefined };
 
@@ -107,6 +145,35 @@ export const CHATS_OPTIONS = {
 
 export type ChatsFlags = OptionValues<typeof CHATS_OPTIONS>;
 
+/** @json eval chats */
+export interface ChatsReport {
+  readonly samples: number;
+  /** Supervised. */
+  readonly tokens: number;
+  /** As finetune's valid_loss. */
+  readonly loss: number;
+  readonly perplexity: number;
+  readonly match: Match;
+  readonly correct: number;
+  /** Samples with a prompt. */
+  readonly total: number;
+  /** Null without any. */
+  readonly accuracy: number | null;
+  readonly answers: readonly ChatAnswer[];
+  readonly seconds: number;
+}
+
+type AnswerEnd = "stop" | "length";
+
+/** The last turn of a sample beside what the model writes in its place. */
+export interface ChatAnswer {
+  readonly line: number;
+  readonly expected: string;
+  readonly text: string;
+  readonly finish_reason: AnswerEnd;
+  readonly correct: boolean;
+}
+
 /** The options of `randlora eval commonsense`. */
 export const COMMONSENSE_OPTIONS = {
   data: text({ value: "DIR", topic: "Tasks", help: "a folder with TASK/test.json" }),
@@ -144,3 +211,22 @@ export const COMMONSENSE_OPTIONS = {
 } as const;
 
 export type CommonsenseFlags = OptionValues<typeof COMMONSENSE_OPTIONS>;
+
+/** @json eval commonsense */
+export interface CommonsenseJson {
+  /** By name. */
+  readonly tasks: Readonly<Record<string, TaskScore>>;
+  /** Over tasks. */
+  readonly mean: number;
+  readonly seconds: number;
+  /** Of answers given now. */
+  readonly tokens_per_s: number;
+}
+
+/** How many answers to a task are right. */
+export interface TaskScore {
+  readonly correct: number;
+  readonly total: number;
+  /** From 0 to 1. */
+  readonly accuracy: number;
+}

@@ -7,13 +7,13 @@ import { givenTexts } from "./compare.ts";
 import { measureTexts } from "./measure-texts.ts";
 import { perplexityJson, perplexityText } from "./perplexity-report.ts";
 import { windows, windowSize } from "./perplexity.ts";
-import type { PerplexityFlags } from "./options.ts";
+import type { PerplexityFlags, PerplexityJson } from "./options.ts";
 
 /** Measures how well a model predicts a text. @throws RandloraError as `measureTexts` */
 export async function evalPerplexity(
   argument: string | undefined,
   options: PerplexityFlags,
-  context: Context,
+  context: Context<PerplexityJson>,
 ): Promise<void> {
   const { file } = options;
   if (file === undefined) throw new RandloraError("usage", "--file is missing", "name the text to predict");

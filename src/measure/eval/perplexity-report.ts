@@ -1,33 +1,16 @@
 import { formatAmount, formatNumber } from "../../terminal/format.ts";
 import type { Context } from "../../terminal/options/command.ts";
-import { type ProfileJson, profileJson, profileText } from "../../terminal/profile.ts";
-import { type QuantizedJson, quantizedJson } from "../../terminal/quantized.ts";
+import { profileJson, profileText } from "../../terminal/profile.ts";
+import { quantizedJson } from "../../terminal/quantized.ts";
 import { formatTable } from "../../terminal/table.ts";
+import type { PerplexityJson } from "./options.ts";
 import type { Comparison } from "./compare.ts";
 import type { Perplexity } from "./perplexity.ts";
-
-interface FiguresJson {
-  /** Mean negative log-likelihood. */
-  readonly nll: number;
-  readonly perplexity: number;
-}
-
-/** @json eval perplexity */
-interface PerplexityJson extends QuantizedJson, ProfileJson {
-  /** Predicted tokens. */
-  readonly tokens: number;
-  readonly tokens_per_s: number;
-  readonly base: FiguresJson;
-  /** With W + ΔW in f32. */
-  readonly adapted?: object;
-  /** As merge would write it. */
-  readonly merged?: object;
-}
 
 /** The report of `eval perplexity` for `--json`. */
 export function perplexityJson(found: Comparison): PerplexityJson {
   const { base, adapted, merged, quantized, tokensPerSecond, profile } = found;
-  const figures = ({ nll, perplexity }: Comparison["base"]): FiguresJson => ({ nll, perplexity });
+  const figures = ({ nll, perplexity }: Comparison["base"]): PerplexityJson["base"] => ({ nll, perplexity });
   return {
     tokens: base.tokens,
     tokens_per_s: tokensPerSecond,

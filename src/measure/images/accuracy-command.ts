@@ -11,12 +11,12 @@ import { profileJson, profileText } from "../../terminal/profile.ts";
 import { quantizedJson } from "../../terminal/quantized.ts";
 import { accuracyJson, accuracyText } from "./accuracy-report.ts";
 import { measureAccuracy } from "./accuracy.ts";
-import type { AccuracyFlags } from "./accuracy-options.ts";
+import type { AccuracyFlags, AccuracyJson } from "./options.ts";
 import { chooseHead } from "./head-options.ts";
 import { findLoadedImageModel } from "./model-options.ts";
 
 /** Measures how well a model tells classes apart. @throws RandloraError `usage` without images; as `findLoadedImageModel` */
-export async function evalImages(model: string, options: AccuracyFlags, context: Context): Promise<void> {
+export async function evalImages(model: string, options: AccuracyFlags, context: Context<AccuracyJson>): Promise<void> {
   const { job, jobs, parts, ...asked } = options;
   await sharedByTasks(
     context,

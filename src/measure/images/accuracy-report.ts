@@ -1,4 +1,5 @@
 import type { ImageScores } from "./accuracy.ts";
+import type { AccuracyJson } from "./options.ts";
 import { visible } from "../../files/visible.ts";
 import { formatAmount, formatNumber } from "../../terminal/format.ts";
 import type { Style } from "../../terminal/style.ts";
@@ -8,20 +9,6 @@ import { formatTable } from "../../terminal/table.ts";
 export interface AccuracyReport extends ImageScores {
   /** Of reading, preparing and classifying. */
   readonly seconds: number;
-}
-
-/** @json eval images */
-interface AccuracyJson {
-  readonly images: number;
-  /** Top-1, from 0 to 1. */
-  readonly accuracy: number;
-  /** Mean cross-entropy. */
-  readonly loss: number;
-  /** Accuracy by class. */
-  readonly per_class: Readonly<Record<string, number | null>>;
-  /** Of reading, preparing and classifying. */
-  readonly seconds: number;
-  readonly images_per_s: number;
 }
 
 export function accuracyJson({ images, accuracy, loss, perClass, seconds }: AccuracyReport): AccuracyJson {

@@ -10,7 +10,8 @@ import { logProbabilities } from "../../train/model/judge.ts";
 import { imageBatches } from "./batches.ts";
 import { ImageClassifier } from "./classifier.ts";
 import { type ClassifiedImage, type ClassifyJson, classifyText, likeliest } from "./classify-report.ts";
-import { type ImageModelFlags, findLoadedImageModel } from "./model-options.ts";
+import { findLoadedImageModel } from "./model-options.ts";
+import type { ImageModelFlags } from "./options.ts";
 
 /** Images that go through the model at once. */
 const AT_ONCE = 16;

@@ -5,22 +5,18 @@ import { Contradiction } from "../../files/errors.ts";
 import type { Context } from "../../terminal/options/command.ts";
 import { embeddingsJson, embeddingsText } from "./embed-report.ts";
 import { embedImages, embedText } from "./embed.ts";
-import { type ImageModelFlags, findLoadedImageModel } from "./model-options.ts";
+import { findLoadedImageModel } from "./model-options.ts";
+import type { EmbeddingsJson, EmbedFlags } from "./options.ts";
 
 /** Images that go through the model at once. */
 const AT_ONCE = 16;
-
-/** What `randlora embed` is told. */
-export interface EmbedFlags extends ImageModelFlags {
-  readonly prompt: string | undefined;
-}
 
 /** Shows the vectors of images, or of a text. @throws RandloraError `usage` for both or neither; as `findLoadedImageModel` */
 export async function embed(
   model: string,
   images: readonly string[],
   { prompt, ...flags }: EmbedFlags,
-  context: Context,
+  context: Context<EmbeddingsJson>,
 ): Promise<void> {
   if ((prompt === undefined) === (images.length === 0)) {
     const cause = prompt === undefined ? "neither images nor a text" : "images, and a text with -p";

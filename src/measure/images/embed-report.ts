@@ -1,17 +1,12 @@
 import { formatNumber } from "../../terminal/format.ts";
-import { type QuantizedJson, quantizedJson } from "../../terminal/quantized.ts";
+import { quantizedJson } from "../../terminal/quantized.ts";
 import type { Style } from "../../terminal/style.ts";
 import { formatTable } from "../../terminal/table.ts";
 import { visible } from "../../files/visible.ts";
+import type { EmbeddingsJson } from "./options.ts";
 
 /** Numbers of a vector that people are shown. */
 const SHOWN = 4;
-
-/** @json embed */
-interface EmbeddingsJson extends QuantizedJson {
-  /** A list of numbers for each image, or the text. */
-  readonly embeddings: readonly (readonly number[])[];
-}
 
 export function embeddingsJson(
   embeddings: readonly Float32Array[],

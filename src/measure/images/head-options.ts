@@ -2,25 +2,7 @@ import { Contradiction, RandloraError } from "../../files/errors.ts";
 import type { ImageClassifier } from "./classifier.ts";
 import type { LoadedImageModel } from "./model.ts";
 import type { ImageSet } from "../../data/images/datasets/types.ts";
-import { choice, type OptionValues, text } from "../../terminal/options/command.ts";
-
-/** What commands that measure a model on labeled images are told of its head. */
-export const HEAD_OPTIONS = {
-  head: choice(["linear", "cls", "zero-shot"], {
-    topic: "Head",
-    help: "classification head: trained, linear or on the class token, or the class names' text embeddings (frozen)",
-    defaultText: "the trained one, else zero-shot",
-  }),
-  templates: text({
-    value: "simple|openai|FILE",
-    topic: "Head",
-    help: "prompt templates of a zero-shot head; openai: CLIP's; FILE: one a line, {} is the class",
-    defaultText: "simple",
-  }),
-};
-
-/** Their values. */
-export type HeadFlags = OptionValues<typeof HEAD_OPTIONS>;
+import type { HeadFlags } from "./options.ts";
 
 /** A head as it was asked for, of whichever model. */
 export interface HeadChoice {

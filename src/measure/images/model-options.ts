@@ -1,20 +1,9 @@
 import type { LoadedImageModel, LoadedImageModelOptions } from "./model.ts";
 import type { Preprocessing } from "../../data/images/preprocessing.ts";
 import type { ModelLocation } from "../../models/folder/locate.ts";
-import { type Context, type OptionValues, repeat, text } from "../../terminal/options/command.ts";
+import type { Context } from "../../terminal/options/command.ts";
 import { sayQuantized } from "../../chat/load-model.ts";
-import { ADAPTER_OPTIONS } from "../../terminal/options/shared/adapters.ts";
-import { IMAGE_QUANTIZE_OPTION } from "../../terminal/options/shared/quantize.ts";
-
-/** What every command about images says of its model. */
-export const MODEL_OPTIONS = {
-  adapter: repeat(text({ value: "A", topic: "Adapters", help: "adapter to add" })),
-  ...ADAPTER_OPTIONS,
-  quantize: IMAGE_QUANTIZE_OPTION,
-};
-
-/** Their values. */
-export type ImageModelFlags = OptionValues<typeof MODEL_OPTIONS>;
+import type { ImageModelFlags } from "./options.ts";
 
 /** A model of images that was found, and is opened once everything else is known. */
 export interface FoundModel {

@@ -151,6 +151,7 @@ function createContext(globals: Globals, host: Host): Context {
     result(data, render, kind = "text") {
       if (answered) throw new Error("a command gave two results");
       answered = true;
+      if (kind === "shared") return;
       if (json) write(`${JSON.stringify(data, null, stdout.isTTY === true ? 2 : 0)}\n`);
       else if (render !== undefined && !(quiet && kind === "files")) write(render());
     },

@@ -25,21 +25,31 @@ const END_BYTES = 2 ** 20;
 
 /**
  * Work that processes of a launcher share: all do it, and the first one alone shows something. Where one fails, all end, and
- * the one that failed says why.
+ * the one that failed says why. Each is given the result.
  * @param asked arguments and options, which all must have alike; empty where the work itself compares them
  * @throws RandloraError `usage` naming what one of them was told otherwise
  */
-export async function shared<T>(
+export async function shared(
   context: Context,
   asked: Readonly<Record<string, unknown>>,
-  work: (processes: Processes, own: Context) => Promise<T>,
-): Promise<T> {
+  work: (processes: Processes, own: Context) => Promise<void>,
+): Promise<void> {
   const processes = await joinProcesses();
   try {
     await refuseOtherOptions(processes, asked);
     await refuseOtherFiles(processes, asked);
     const own = processes.rank === 0 ? context : silent(context);
-    return await work(processes, { ...own, device: { ...own.device, threads: threadsOf(context, processes) } });
+    const device = { ...own.device, threads: threadsOf(context, processes) };
+    if (processes.size === 1) return await work(processes, { ...own, device });
+    let found: string | null = null;
+    const result: Context["result"] = (data, ...how) => {
+      found = JSON.stringify(data);
+      own.result(data, ...how);
+    };
+    await work(processes, { ...own, device, result });
+    // What the first one tells is known to all: each may be a program that goes on with it.
+    const [told = null] = await processes.each(found);
+    if (processes.rank > 0 && told !== null) context.result(JSON.parse(told), undefined, "shared");
   } catch (thrown) {
     throw await processes.failed(thrown);
   }

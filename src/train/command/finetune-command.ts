@@ -29,15 +29,14 @@ import { showRun, sizeOfChange } from "./show-run.ts";
 /**
  * Trains an adapter, or a whole model, in a new run or in one that goes on; or estimates what that takes.
  * @param watch told of the run as well as whoever looks at the screen
- * @returns undefined where nothing was trained
  */
 export async function finetuneModel(
   model: string | undefined,
   options: FinetuneOptions,
-  context: Context,
+  context: Context<TrainReport>,
   watch: Partial<TrainObserver> = {},
-): Promise<TrainReport | undefined> {
-  return await shared(context, {}, (processes, own) => finetuneTogether(model, options, { processes, ...own }, watch));
+): Promise<void> {
+  await shared(context, {}, (processes, own) => finetuneTogether(model, options, { processes, ...own }, watch));
 }
 
 /** The same on each of the processes that share the run. */
@@ -46,7 +45,7 @@ async function finetuneTogether(
   options: FinetuneOptions,
   context: RunContext,
   watch: Partial<TrainObserver>,
-): Promise<TrainReport | undefined> {
+): Promise<void> {
   const asked = askedSettings(model, options);
   await using resources = new AsyncDisposableStack();
   // The others find in the cache what the first one fetches.
@@ -60,9 +59,9 @@ async function finetuneTogether(
   const local = { ...planned.sources.local, date };
   const run = { ...planned, settings: { ...planned.settings, date }, sources: { ...planned.sources, local } };
   if (run.settings.images === null) {
-    return await proceed(run, resources.use(await loadTexts(run.sources, context)), options, context, watch);
+    await proceed(run, resources.use(await loadTexts(run.sources, context)), options, context, watch);
   } else {
-    return await proceed(run, resources.use(await loadImages(run.sources, context)), options, context, watch);
+    await proceed(run, resources.use(await loadImages(run.sources, context)), options, context, watch);
   }
 }
 
@@ -140,7 +139,7 @@ async function proceed<Batch>(
   options: FinetuneOptions,
   context: RunContext,
   watch: Partial<TrainObserver>,
-): Promise<TrainReport | undefined> {
+): Promise<void> {
   const { sources, began } = run;
   const { local, location } = sources;
   const { subject } = loaded;
@@ -148,10 +147,9 @@ async function proceed<Batch>(
   const settings = { ...run.settings, sampleFormat: subject.sampleFormat };
   if (began !== undefined) refuseShorter(began.recorded, settings, subject);
   if (options.dryRun) {
-    if (processes.rank > 0) return undefined;
+    if (processes.rank > 0) return;
     const folder = began === undefined ? options.out : null;
-    loaded.show(await estimateRun({ settings: local, location, subject, device: context.device }, folder));
-    return undefined;
+    return loaded.show(await estimateRun({ settings: local, location, subject, device: context.device }, folder));
   }
   if (began !== undefined) {
     return await train(began.folder, sources, loaded, context, { watch, recorded: settings });
@@ -181,7 +179,7 @@ async function train<Batch>(
   loaded: Loaded<Batch>,
   context: RunContext,
   { watch, ...more }: Pick<TrainingInput<Batch>, "recorded" | "source"> & { readonly watch: Partial<TrainObserver> },
-): Promise<TrainReport | undefined> {
+): Promise<void> {
   const { subject, losses, badImages } = loaded;
   for (const line of losses) context.log.info(line);
   const { device, signal, processes } = context;
@@ -193,14 +191,9 @@ async function train<Batch>(
     result = await finetune(input, watched(display, watch), signal);
   }
   const shown = { ...result, badImages: await badImages(processes), peakRssBytes: peakRssBytes() };
-  const tell = async () => {
-    const moved = await sizeOfChange(result, folder, location, settings, context);
-    return await showRun(shown, settings, folder, moved, context);
-  };
-  if (processes.size === 1) return await tell();
-  // What the first one tells is known to all: each may be a program that goes on with it.
-  const [told = null] = await processes.each(processes.rank > 0 ? null : JSON.stringify(await tell()));
-  return told === null ? undefined : (JSON.parse(told) as TrainReport);
+  if (processes.rank > 0) return;
+  const moved = await sizeOfChange(result, folder, location, settings, context);
+  await showRun(shown, settings, folder, moved, context);
 }
 
 /** Tells both. */

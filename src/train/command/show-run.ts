@@ -49,8 +49,8 @@ export async function showRun(
   settings: TrainSettings,
   folder: RunFolder,
   relativeChange: number | undefined,
-  context: Context,
-): Promise<TrainReport> {
+  context: Context<TrainReport>,
+): Promise<void> {
   const { columns, style } = context;
   const split = await splitToMeasure(settings);
   const metrics = parseMetrics(await Bun.file(folder.metrics).text());
@@ -65,7 +65,6 @@ export async function showRun(
   );
   const run = relative("", result.run);
   const shown = { ...result, run: run === "" || run.startsWith("..") ? result.run : run };
-  const report = trainResultJson(result, moved);
   const render = () =>
     trainResultText(
       shown,
@@ -80,6 +79,5 @@ export async function showRun(
       columns,
       style,
     );
-  context.result(report, render, "files");
-  return report;
+  context.result(trainResultJson(result, moved), render, "files");
 }

@@ -23,8 +23,8 @@ export async function mergeToFiles(
   given: string | undefined,
   named: readonly string[],
   options: MergeFlags,
-  context: Context,
-): Promise<MergeReport> {
+  context: Context<MergeReport>,
+): Promise<void> {
   if (given === undefined) {
     throw new RandloraError("usage", "missing required argument 'BASE'", "see randlora merge --help");
   }
@@ -49,10 +49,8 @@ export async function mergeToFiles(
     const note = await noteOfMergedRuns((await locateModel(local)).folder, [local, ...paths], out);
     if (note !== undefined) context.log.info(note);
   }
-  const report = mergeJson(summary, options.dryRun);
   const kind = options.dryRun ? "text" : "files";
-  context.result(report, () => mergeText(summary, options.dryRun, context), kind);
-  return report;
+  context.result(mergeJson(summary, options.dryRun), () => mergeText(summary, options.dryRun, context), kind);
 }
 
 /** Writes a model as one GGUF file, without any adapter. @param given its path on this machine */
