@@ -2,10 +2,13 @@
 import { test } from "bun:test";
 import fc from "fast-check";
 import { GATED_DELTA, GATED_DELTA_GRADIENT, MOST_CHUNK, MOST_SIZE } from "../families/gated-delta.ts";
-import { fuzz, type Operands, type Trial } from "./testing/trial.ts";
+import { at, matrixOf, zeros } from "../../tensor/op.ts";
+import { OPS } from "../../tensor/ops/index.ts";
+import { fuzz, laid, type Operands, type Trial } from "./testing/trial.ts";
 
 const upTo = (max: number) => fc.integer({ min: 1, max });
-const size = fc.oneof(upTo(5), fc.constant(MOST_SIZE / 4)).map((fours) => 4 * fours);
+const few = { weight: 8, arbitrary: upTo(5) };
+const size = fc.oneof(few, { weight: 1, arbitrary: fc.constant(MOST_SIZE / 4) }).map((fours) => 4 * fours);
 
 const rules = fc.record({
   tokens: upTo(100),
@@ -40,37 +43,76 @@ function given(placed: Operands, shape: Shape, firstPosition = 0) {
   const v = placed.matrix(tokens, heads * valueSize);
   const gates = sized(tokens, 2 * heads, spread);
   const read = { qk: qk.at, qkPitch: qk.pitch, v: v.at, vPitch: v.pitch, gates: gates.at, gatesPitch: gates.pitch };
-  const decays = placed.matrix(1, 2 * heads).at;
+  const decays = placed.matrix(1, 2 * heads);
   const first = text === 0 ? 0 : placed.list(tokens, (token) => token - (token % text));
   const states = placed.matrix(Math.ceil((firstPosition + tokens) / block), heads * valueSize * keySize);
-  const kept = { states: states.at, statesPitch: states.pitch };
+  const kept = placed.numbers(states, states.bytes / states.pitch, heads * valueSize * keySize);
   const sizes = { tokens, heads, keyHeads, keySize, valueSize, block, firstPosition };
-  return { states, values: { ...sizes, ...read, ...kept, decays, first }, width: heads * valueSize };
+  const inputs = {
+    qk: placed.numbers(qk, tokens, 2 * keyHeads * keySize),
+    v: placed.numbers(v, tokens, heads * valueSize),
+    gates: placed.numbers(gates, tokens, 2 * heads),
+    decays: placed.numbers(decays, 1, 2 * heads),
+    first: text === 0 ? undefined : matrixOf(1, tokens, (_, token) => token - (token % text)),
+  };
+  const places = { states: states.at, statesPitch: states.pitch, decays: decays.at, first };
+  return { inputs, kept, states, values: { ...sizes, ...read, ...places }, width: heads * valueSize };
+}
+
+/** Results of the rule in f64, and its states, kept in rows of `states`. */
+function walk({ inputs: { qk, v, gates, decays, first }, kept, values, width }: ReturnType<typeof given>) {
+  const { heads, keyHeads, keySize, valueSize, tokens, block, firstPosition } = values;
+  const [y, states] = [zeros(tokens, width), matrixOf(...kept.shape, (row, col) => at(kept, row, col))];
+  const bytes = valueSize * keySize;
+  for (let head = 0; head < heads; head++) {
+    const place = (row: number) => (Math.floor(row / block) * heads + head) * bytes;
+    const begin = firstPosition === 0 ? 0 : place(firstPosition - 1);
+    const state = states.data.slice(begin, begin + bytes);
+    for (let token = 0; token < tokens; token++) {
+      const row = firstPosition + token;
+      if (row === (first === undefined ? 0 : at(first, 0, token))) state.fill(0);
+      const x = at(gates, token, heads + head) + at(decays, 0, heads + head);
+      const left = Math.exp(-Math.exp(at(decays, 0, head)) * Math.log1p(Math.exp(x)));
+      const beta = 1 / (1 + Math.exp(-at(gates, token, head)));
+      const from = token * 2 * keyHeads * keySize + Math.floor((head * keyHeads) / heads) * keySize;
+      const q = qk.data.subarray(from, from + keySize);
+      const k = qk.data.subarray(from + keyHeads * keySize, from + (keyHeads + 1) * keySize);
+      for (let j = 0; j < valueSize; j++) {
+        const own = state.subarray(j * keySize, (j + 1) * keySize);
+        let [known, sum] = [0, 0];
+        for (let i = 0; i < keySize; i++) known += (own[i] ?? 0) * (k[i] ?? 0);
+        const by = beta * (at(v, token, head * valueSize + j) - left * known);
+        for (let i = 0; i < keySize; i++) {
+          own[i] = left * (own[i] ?? 0) + by * (k[i] ?? 0);
+          sum += (own[i] ?? 0) * (q[i] ?? 0);
+        }
+        y.data[token * width + head * valueSize + j] = sum / Math.sqrt(keySize);
+      }
+      if ((row + 1) % block === 0 || token + 1 === tokens) states.data.set(state, place(row));
+    }
+  }
+  return { y, states };
 }
 
 function forward(placed: Operands, shape: Shape): Trial {
   const isOne = shape.text === 0;
   // The cache's blocks are longer than those that gradients begin from.
-  const { states, values, width } = given(
-    placed,
-    { ...shape, block: isOne ? 4 * shape.block : shape.block },
-    isOne ? shape.before : 0,
-  );
+  const block = isOne ? 4 * shape.block : shape.block;
+  const all = given(placed, { ...shape, block }, isOne ? shape.before : 0);
+  const { states, values, width } = all;
   const y = placed.matrix(shape.tokens, width, "F32", 0);
-  const kernels = { kernel: GATED_DELTA, plain: GATED_DELTA };
-  const results = [y, states];
-  return {
-    ...kernels,
-    values: { ...values, y: y.at, yPitch: y.pitch },
-    pieces: values.heads,
-    results,
-    // The same bits, so that a prompt has those of its tokens one by one.
-    tolerance: 0,
+  const expected = () => {
+    const found = walk(all);
+    return [laid(found.y, y), laid(found.states, states)];
   };
+  const words = { ...values, y: y.at, yPitch: y.pitch };
+  return { kernel: GATED_DELTA, expected, values: words, pieces: values.heads, results: [y, states], tolerance: 1e-4 };
 }
 
 function gradients(placed: Operands, shape: Shape): Trial {
-  const { values, width } = given(placed, shape);
+  const all = given(placed, shape);
+  const { values, states, width, inputs } = all;
+  placed.heap.floats.set(laid(walk(all).states, states), states.at / 4);
   const { tokens, keyHeads, keySize } = shape;
   const dy = placed.matrix(tokens, width);
   const [dqk, dv, dgates] = [
@@ -88,9 +130,22 @@ function gradients(placed: Operands, shape: Shape): Trial {
     dgates: dgates.at,
     dgatesPitch: dgates.pitch,
   };
-  const kernels = { kernel: GATED_DELTA_GRADIENT, plain: GATED_DELTA_GRADIENT };
+  const { derivative } = OPS.gatedDelta;
+  if (derivative === "constant") throw new TypeError("a rule without gradients");
+  const slopes = placed.numbers(dy, tokens, width);
+  const expected = () => {
+    const found = derivative.gradient(inputs, { keyHeads }, { y: slopes });
+    return [laid(found.qk ?? slopes, dqk), laid(found.v ?? slopes, dv), laid(found.gates ?? slopes, dgates)];
+  };
   const results = [dqk, dv, dgates];
-  return { ...kernels, values: { ...values, ...places }, pieces: keyHeads, results, tolerance: 1e-4 };
+  return {
+    kernel: GATED_DELTA_GRADIENT,
+    expected,
+    values: { ...values, ...places },
+    pieces: keyHeads,
+    results,
+    tolerance: 1e-4,
+  };
 }
 
 test("the gated delta rule of any shape, texts and decays", () => fuzz(rules, forward), 60_000);

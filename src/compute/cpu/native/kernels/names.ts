@@ -1,7 +1,7 @@
 import { ROW_KERNELS } from "../../../rows/index.ts";
 
-/** Kernels that there are in machine code. */
-export const FMA_KERNELS: readonly string[] = [
+/** Kernels of routines, in machine code and in WebAssembly. */
+export const ROUTINE_KERNELS: readonly string[] = [
   "gemm",
   "groupedGemm",
   "normedGemm",
@@ -16,22 +16,12 @@ export const FMA_KERNELS: readonly string[] = [
   ...ROW_KERNELS.keys(),
 ];
 
-/** Those that WebAssembly has as routines, too, and its module has not. */
-export const WASM_KERNELS: readonly string[] = [
-  "gemm",
-  "groupedGemm",
-  "attention",
-  "attentionQueries",
-  "attentionKeys",
-  ...ROW_KERNELS.keys(),
-];
-
-/** What such a kernel is called beside WebAssembly's one of this name. */
+/** What one in machine code is called beside WebAssembly's of this name. */
 export function fmaName(kernel: string): string {
   return `${kernel} with FMA`;
 }
 
 /** All kernels by number: the module's, those of routines in WebAssembly, those in machine code. */
 export function numberedKernels(ofModule: readonly string[]): readonly string[] {
-  return [...ofModule, ...WASM_KERNELS, ...FMA_KERNELS.map(fmaName)];
+  return [...ofModule, ...ROUTINE_KERNELS, ...ROUTINE_KERNELS.map(fmaName)];
 }

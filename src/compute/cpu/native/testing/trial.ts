@@ -1,14 +1,16 @@
-// Trials of routines on shapes that nobody chose: beside f64 or the module's plain forms, with every operand at the edge of a page that
+// Trials of routines on shapes that nobody chose: beside f64, with every operand at the edge of a page that
 // cannot be read, and those of machine code byte by byte beside each other.
 import { expect } from "bun:test";
 import fc from "fast-check";
 import { type CpuKernel, fieldsOf, type Members } from "../../parameters.ts";
+import { BASIS } from "../../families/basis.ts";
 import { CODES, codeOf } from "./codes.ts";
-import { nativeKernels, plainKernels } from "../kernels/index.ts";
+import { nativeKernels } from "../kernels/index.ts";
 import { FMA_KERNELS } from "../kernels/names.ts";
-import { BLOCK, quantBytes, scaleBytes } from "../../../device/blocks.ts";
+import { BLOCK, fromBlocks, quantBytes, scaleBytes } from "../../../device/blocks.ts";
 import type { BlockDtype } from "../../../device/dtype.ts";
 import { STORED_BYTES, type Stored } from "../machine.ts";
+import { BLOCK_TERMS } from "../routines/layout.ts";
 import { type Edge, GuardedHeap } from "./guarded.ts";
 import { decoded, encoded, noise } from "./numbers.ts";
 import { type Matrix, matrixOf } from "../../../tensor/op.ts";
@@ -16,19 +18,14 @@ import { type Matrix, matrixOf } from "../../../tensor/op.ts";
 const SCRATCH = 2 ** 20;
 
 type Values = Readonly<Record<string, number>>;
-export type Kernel = (parameters: number, piece: number, scratch: number) => void;
+type Kernel = (parameters: number, piece: number, scratch: number) => void;
 
 /** A computation on operands that it places itself, among them the results. */
 export interface Trial {
   readonly kernel: CpuKernel<Members>;
   readonly values: Values;
-  /** The results in f64, as `laid` lays them; left out: those of the module's kernel, `plain`. */
-  readonly expected?: () => readonly Float64Array[];
-  readonly plain?: CpuKernel<Members>;
-  /** What of its words differs. */
-  readonly plainValues?: Values;
-  /** Computes by the module what is no kernel of it. */
-  readonly compute?: (exports: Readonly<Record<string, unknown>>) => Kernel;
+  /** The results in f64, as `laid` lays them. */
+  readonly expected: () => readonly Float64Array[];
   readonly pieces: number;
   readonly results: readonly { readonly at: number; readonly bytes: number }[];
   /** Of the largest result, or of 1. */
@@ -100,14 +97,18 @@ export class Operands {
     return { at, pitch };
   }
 
-  /** What codes of (cols, rows) say, as numbers of (rows, cols). */
-  decoded(codes: { readonly at: number; readonly pitch: number }, rows: number, cols: number) {
-    const numbers = this.matrix(rows, cols);
+  /** Elements of a basis, as the module forms them. @param words those of `BASIS` */
+  basis(words: Values, rows: number, cols: number): Matrix {
+    const parameters = this.heap.part(64, "begin");
+    fieldsOf(BASIS).forEach(([name], word) => (this.heap.words()[parameters / 4 + word] = words[name] ?? 0));
+    const [run, draws] = [BLOCK_TERMS, 1024];
+    const to = this.heap.part(run * 4 + draws, "begin");
+    const numbers = matrixOf(rows, cols, () => NaN);
     for (let row = 0; row < rows; row++) {
-      for (let col = 0; col < cols; col++) {
-        const word = this.heap.words()[(codes.at + col * codes.pitch) / 4 + Math.floor(row / 16)] ?? 0;
-        this.heap.floats[(numbers.at + row * numbers.pitch) / 4 + col] =
-          [0, 1, -1][(word >>> (2 * (row % 16))) & 3] ?? NaN;
+      for (let col = 0; col < cols; col += run) {
+        const count = Math.min(run, cols - col);
+        this.heap.parts.basisRows(parameters, row, 1, col, count, to, run * 4);
+        numbers.data.set(this.heap.floats.subarray(to / 4, to / 4 + count), row * cols + col);
       }
     }
     return numbers;
@@ -123,16 +124,17 @@ export class Operands {
     else if (format === "MXFP4") this.heap.halves.fill(0x3b80, scales / 2, (scales + rows * scalesPitch) / 2);
     else
       for (let half = 0; half < (rows * scalesPitch) / 2; half++) this.heap.halves[scales / 2 + half] = 0x1c00 + half;
-    return { at, pitch, scales, scalesPitch };
+    const quants = this.heap.bytes.slice(at, at + rows * pitch);
+    const halves = new Uint16Array(this.heap.bytes.slice(scales, scales + rows * scalesPitch).buffer);
+    const data = Float64Array.from(fromBlocks({ quants, scales: halves }, format));
+    return { at, pitch, scales, scalesPitch, numbers: { shape: [rows, cols], data } as Matrix };
   }
 }
 
 /** The bytes of a trial's results, by a kernel, from what they were before. */
 function run(
   heap: GuardedHeap,
-  { pieces, results }: Trial,
-  values: Values,
-  kernel: CpuKernel<Members>,
+  { kernel, values, pieces, results }: Trial,
   parameters: number,
   scratch: number,
   compute: Kernel,
@@ -153,19 +155,14 @@ export function fuzz<T>(shapes: fc.Arbitrary<T>, place: (operands: Operands, sha
   const property = fc.property(shapes, edges, (shape, edge) => {
     using heap = new GuardedHeap(2 ** 23);
     const trial = place(new Operands(heap, edge), shape);
-    const { kernel, plain = kernel, values, plainValues, tolerance, compute, expected } = trial;
+    const { kernel, tolerance } = trial;
     const scratch = heap.part(SCRATCH, "begin");
     const parameters = heap.part(256, "begin");
     const { exports } = heap;
-    const moduleResults = (): Float32Array[] => {
-      const plains = plainKernels(heap.memory, scratch, exports);
-      const module = compute?.(plains) ?? (plains[plain.name] as Kernel);
-      return run(heap, trial, { ...values, ...plainValues }, plain, parameters, scratch, module);
-    };
-    const wanted: readonly ArrayLike<number>[] = expected?.() ?? moduleResults();
+    const wanted = trial.expected();
     const [wasm = [], ...machine] = (["wasm", ...CODES] as const).map((code) => {
       const kernels = nativeKernels(() => codeOf(code), heap.memory, scratch, exports);
-      return run(heap, trial, values, kernel, parameters, scratch, kernels[FMA_KERNELS.indexOf(kernel.name)] as Kernel);
+      return run(heap, trial, parameters, scratch, kernels[FMA_KERNELS.indexOf(kernel.name)] as Kernel);
     });
     const most = wanted
       .flatMap((values) => Array.from(values))
