@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { className } from "../../../scripts/assembly-parameters.ts";
 import type { ModuleParts } from "./native/caller.ts";
-import { WASM_KERNELS } from "./native/kernels/names.ts";
+import { ROUTINE_KERNELS } from "./native/kernels/names.ts";
 import type { Pointer } from "./operands.ts";
 import { type CpuKernel, fieldsOf, type Members, pack, type Values } from "./parameters.ts";
 import { BLOCK } from "../device/blocks.ts";
@@ -12,7 +12,6 @@ import { DTYPE_CODES, STORED_DTYPES } from "../device/dtype.ts";
 import { MAGNITUDE } from "../device/families/magnitude.ts";
 import { STEP_STATE } from "../device/families/optimizer.ts";
 import type { Tensor, TensorDtype } from "../device/tensor.ts";
-import { TILE_ROWS } from "./families/basis-gradient.ts";
 import { CODES, DRAWN, DRAWN_UNITS } from "./families/basis.ts";
 import { GROUP } from "./families/columns.ts";
 import { UNIT } from "./families/losses.ts";
@@ -38,7 +37,7 @@ const sources = [...new Bun.Glob("*.ts").scanSync(ASSEMBLY)].map((path) =>
   readFileSync(join(ASSEMBLY, path), "utf8").replace(/\/\*\*[^]*?\*\//g, ""),
 );
 
-/** What kernels of machine code leave to the module. */
+/** What kernels of routines leave to the module. */
 const PARTS: readonly (keyof ModuleParts)[] = [
   "basisRows",
   "deltaGate",
@@ -49,9 +48,9 @@ const PARTS: readonly (keyof ModuleParts)[] = [
 ];
 
 /** Kernels that are routines alone. */
-const ALONE: ReadonlySet<string> = new Set(["normedGemm", "ternary", ...WASM_KERNELS]);
+const ALONE: ReadonlySet<string> = new Set(ROUTINE_KERNELS.filter((name) => !name.startsWith("gatedDelta")));
 
-test("the module exports the kernels that families dispatch, parts that machine code calls, and no other", async () => {
+test("the module exports the kernels that families dispatch, parts that routines' kernels call, and no other", async () => {
   const module = await WebAssembly.compile(await Bun.file(modulePath).arrayBuffer());
   const exported = WebAssembly.Module.exports(module).flatMap(({ kind, name }) => (kind === "function" ? [name] : []));
   expect(described.length).toBeGreaterThan(25);
@@ -116,7 +115,6 @@ test("a tensor is packed as its kind says: its address, bytes from row to row, i
 
 /** What files of the assembly call numbers of the host. */
 const CONSTANTS: Readonly<Record<string, Readonly<Record<string, number>>>> = {
-  "basis-gradient": { ROWS: TILE_ROWS },
   basis: { CODES, DENSE: DRAWN.dense, UNITS: DRAWN_UNITS, SPARSE: DRAWN.sparse },
   blocks: { BLOCK },
   columns: { GROUP },

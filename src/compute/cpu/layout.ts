@@ -79,7 +79,7 @@ export interface WorkerStart {
   readonly module: WebAssembly.Module;
   readonly threads: number;
   readonly kernels: readonly string[];
-  /** Machine code that stands behind kernels of `FMA_KERNELS`, which are numbered after `kernels`, the module's, and `WASM_KERNELS`. */
+  /** Machine code of `ROUTINE_KERNELS`, which are numbered behind those of WebAssembly and `kernels`, the module's. */
   readonly native: SharedCode | undefined;
   /** Where its scratch is in each heap. */
   readonly scratch: number;

@@ -6,9 +6,8 @@ import { Run } from "../tensor/run.ts";
 import { sliceRows, type Tensor } from "../tensor/tensor.ts";
 import { CpuDevice } from "./cpu.ts";
 import { NORMED_GEMM } from "./families/normed-linear.ts";
-import { CODES, mappedCode } from "./native/testing/codes.ts";
-import { nativeKernels } from "./native/kernels/index.ts";
-import { FMA_KERNELS } from "./native/kernels/names.ts";
+import { CODES, codeOf } from "./native/testing/codes.ts";
+import { routineKernels } from "./native/kernels/index.ts";
 import modulePath from "./kernels.wasm" with { type: "file" };
 import { SCRATCH_BYTES } from "./layout.ts";
 import { pack } from "./parameters.ts";
@@ -18,7 +17,7 @@ const MANY = 32;
 const PAGE = 2 ** 16;
 const [ROWS, TERMS, COLS, PIECE_COLS] = [2, 8, 16, 8];
 
-test.each(CODES)(
+test.each(["wasm", ...CODES] as const)(
   "every worker normalizes the rows for itself, once a command or, beyond those that a word has bits for, once a piece: %s",
   async (code) => {
     const pages = ((MANY + 2) * SCRATCH_BYTES) / PAGE;
@@ -26,10 +25,7 @@ test.each(CODES)(
     const module = await WebAssembly.compile(await Bun.file(modulePath).arrayBuffer());
     const { exports } = new WebAssembly.Instance(module, { env: { memory } });
     const normedGemm = (parameters: number, piece: number, scratch: number): void =>
-      nativeKernels(() => mappedCode(code), memory, scratch, exports)[FMA_KERNELS.indexOf("normedGemm")]?.(
-        parameters,
-        piece,
-      );
+      routineKernels(() => codeOf(code), memory, scratch, exports)["normedGemm"]?.(parameters, piece);
     const floats = new Float32Array(memory.buffer);
     let end = (MANY + 1) * SCRATCH_BYTES + 64;
     const numbers = (...shape: Shape) => {

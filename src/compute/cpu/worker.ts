@@ -1,7 +1,8 @@
 // One worker of the CPU device: runs the lists of commands that the host sends, piece by piece, until it is told to end.
-import { nativeKernels, wasmKernels } from "./native/kernels/index.ts";
+import { routineKernels } from "./native/kernels/index.ts";
+import type { Code } from "./native/caller.ts";
 import { numberedKernels } from "./native/kernels/names.ts";
-import { type NativeCode, nativeCode } from "./native/on-demand.ts";
+import { type NativeCode, nativeCode, wasmRoutines } from "./native/on-demand.ts";
 import {
   COMMAND,
   COMMAND_WORDS,
@@ -86,9 +87,9 @@ class Heap {
     const { module, kernels, native, scratch } = this.#start;
     this.#words.fill(FENCE, this.#fence, this.#fence + FENCE_WORDS);
     const { exports } = new WebAssembly.Instance(module, { env: { memory: this.#memory } });
-    const own = [...kernels.map((name) => exports[name] as Kernel), ...wasmKernels(this.#memory, scratch, exports)];
-    if (native === undefined) return own;
-    return [...own, ...nativeKernels(() => (code ??= nativeCode(native)), this.#memory, scratch, exports)];
+    const routines = (code: () => Code) => Object.values(routineKernels(code, this.#memory, scratch, exports));
+    const own = [...routines(wasmRoutines), ...kernels.map((name) => exports[name] as Kernel)];
+    return native === undefined ? own : [...own, ...routines(() => (code ??= nativeCode(native)))];
   }
 }
 

@@ -1,27 +1,8 @@
-// Gradients of λ and γ without dŜ = PᵀQ ever being stored: a piece forms some rows and columns of it at a time and folds them into
-// its partial sums at once,
+// Gradients of λ and γ without dŜ = PᵀQ ever being stored: some rows and columns of it at a time are folded into partial sums,
 //
 //   dλ[k, j] = Σ_c dŜ[q, c] · A[k, c] · γ[j, c]        dγ[j, c] = Σ_k dŜ[q, c] · λ[k, j] · A[k, c].
 import { sumOf } from "./lanes";
 import { BasisGradient } from "./parameters";
-import { columnRun, dots, RUN, RUN_TERMS } from "./runs";
-import { Format } from "./stored";
-
-/** Rows of dŜ that are formed at once, whole tiles. */
-const ROWS: u32 = 96;
-
-export function basisGradient(p: BasisGradient, piece: u32, scratch: usize): void {
-  const firstRow = (piece / p.blocks) * p.sliceRows;
-  const lastRow = min(firstRow + p.sliceRows, p.rows);
-  const firstCol = (piece % p.blocks) * p.blockCols;
-  const cols = min(p.blockCols, p.cols - firstCol);
-  const pitch = p.blockCols * 4;
-  for (let row = firstRow; row < lastRow; row += ROWS) {
-    const rows = min(ROWS, lastRow - row);
-    form(p, row, rows, firstCol, cols, pitch, scratch);
-    foldRows(p, piece, row, rows, scratch);
-  }
-}
 
 /** Folds rows of dŜ that follow on those before them into the partial sums of a piece; of the first ones there is nothing before. */
 export function foldRows(p: BasisGradient, piece: u32, row: u32, rows: u32, slopes: usize): void {
@@ -51,35 +32,4 @@ export function foldRows(p: BasisGradient, piece: u32, row: u32, rows: u32, slop
     }
     store<f32>(lambdaParts + q * 4, sumOf(sum));
   }
-}
-
-/** Some rows and columns of PᵀQ at the begin of scratch; zeros beyond the last column of Q. */
-function form(
-  p: BasisGradient,
-  row: u32,
-  rows: u32,
-  firstCol: u32,
-  cols: u32,
-  pitch: usize,
-  scratch: usize,
-): void {
-  const sums = scratch + ROWS * pitch;
-  const runs = sums + ROWS * pitch;
-  const column = runs + ROWS * RUN;
-  memory.fill(scratch, 0, 2 * ROWS * pitch);
-  for (let first: u32 = 0; first < p.terms; first += RUN_TERMS) {
-    const terms = min(RUN_TERMS, p.terms - first);
-    const from = p.left + first * p.leftPitch;
-    for (let i: u32 = 0; i < rows; i++) columnRun(p.storage, from, p.leftPitch, 0, 0, row + i, terms, runs + i * RUN);
-    for (let col: u32 = 0; col < cols; col++) {
-      columnRun(Format.F32, p.right + first * p.rightPitch, p.rightPitch, 0, 0, firstCol + col, terms, column);
-      dots(runs, rows, column, terms, sums + col * 4, pitch);
-    }
-    addTo(scratch, sums, rows * pitch);
-  }
-}
-
-/** Adds sums to others. */
-function addTo(to: usize, from: usize, bytes: usize): void {
-  for (let at: usize = 0; at < bytes; at += 16) v128.store(to + at, f32x4.add(v128.load(to + at), v128.load(from + at)));
 }

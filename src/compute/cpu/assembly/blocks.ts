@@ -5,12 +5,6 @@ export const BLOCK: u32 = 32;
 /** 2^-25. */
 const LEAST: u32 = 0x33000000;
 
-// @ts-ignore: decorator
-@inline
-export function isBlocks<T>(): bool {
-  return is<T, Q8_0>() || is<T, Q4_0>() || is<T, Q6_K>() || is<T, MXFP4>();
-}
-
 /** The scale of an element of a row. */
 // @ts-ignore: decorator
 @inline
@@ -25,19 +19,6 @@ function scaleOf<T>(scales: usize, at: u32): f32 {
 @inline
 function mxQuants(): v128 {
   return i8x16(0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12);
-}
-
-/** One element of a row, as f32. */
-// @ts-ignore: decorator
-@inline
-export function one<T>(row: usize, scales: usize, at: u32): f32 {
-  const d = scaleOf<T>(scales, at);
-  if (!is<T, Q4_0>() && !is<T, MXFP4>()) return d * <f32>load<i8>(row + at);
-  const inner = at % BLOCK;
-  const pair = <i32>load<u8>(row + (at / BLOCK) * 16 + (inner % 16));
-  const half = inner < 16 ? pair & 15 : pair >> 4;
-  if (is<T, Q4_0>()) return d * <f32>(half - 8);
-  return d * <f32>i8x16.extract_lane_s(v128.swizzle(mxQuants(), i8x16.splat(<i8>half)), 0);
 }
 
 /** Eight neighbors of a row, the first a multiple of eight elements after the begin of a block, as f32. */

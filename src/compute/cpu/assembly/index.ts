@@ -1,10 +1,9 @@
 // What the module exports: each function is a kernel, called as kernel(arguments, piece, scratch).
 export { attentionStats } from "./attention-stats";
-export { basisGradient, foldRows } from "./basis-gradient";
+export { foldRows } from "./basis-gradient";
 export { basisRows } from "./basis";
 export { columnSums, zero } from "./columns";
 export { convolution, convolutionRows, convolutionTaps } from "./convolution";
-export { delta } from "./delta";
 export { dropout } from "./dropout";
 export { expertRows, mixFactors, mixRows, routerWeights, routerWeightsGradient, spreadRows } from "./experts";
 export { finish } from "./finish";

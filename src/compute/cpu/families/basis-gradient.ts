@@ -13,7 +13,7 @@ import { codesOf } from "./ternary-codes.ts";
 import { PAIRED_ROWS } from "./words.ts";
 
 export const BASIS_GRADIENT = cpuKernel("basisGradient", {
-  /** A format, of P (terms, rows), or, in machine code alone, CODES: the two-bit codes of Pᵀ. All else is F32. */
+  /** A format, of P (terms, rows), or CODES: the two-bit codes of Pᵀ. All else is F32. */
   storage: "u32",
   left: "matrix",
   /** Of dŜ: n·r, and m. */
@@ -33,11 +33,8 @@ export const BASIS_GRADIENT = cpuKernel("basisGradient", {
   blocks: "u32",
 });
 
-export const BASIS_GRADIENT_FMA = { ...BASIS_GRADIENT, fma: true } as const;
-
-/** Columns of a block at most, and rows of dŜ that are formed at once. */
-const BLOCK_COLS = 128;
-export const TILE_ROWS = 96;
+/** Columns of a block at most, and rows that a slice is a multiple of. */
+const [BLOCK_COLS, SLICE_ROWS] = [128, 96];
 /** Pieces that keep any number of threads busy; partial sums of dγ take at most this much, unless one slice is more. */
 const BUSY = 32;
 const MOST_PART_BYTES = 16 * 2 ** 20;
@@ -47,7 +44,7 @@ function split({ cols, terms, bases }: BasisGradientShape): { readonly blocks: P
   const blocks = evenly(cols, BLOCK_COLS, 16);
   const fitting = Math.max(1, Math.floor(MOST_PART_BYTES / (bases * pitchOf(cols, "F32") * 4)));
   const wanted = Math.min(Math.ceil(BUSY / blocks.count), fitting);
-  return { blocks, slices: evenly(terms, Math.ceil(terms / wanted), TILE_ROWS) };
+  return { blocks, slices: evenly(terms, Math.ceil(terms / wanted), SLICE_ROWS) };
 }
 
 /** Bytes of the partial sums. */
@@ -61,8 +58,7 @@ export function partBytes(shape: BasisGradientShape): { readonly lambdaParts: nu
 
 export function basisGradient(on: Dispatcher, gradient: BasisGradient): void {
   const { left } = gradient;
-  // Machine code does not multiply ternary P.
-  if (isTernaryRows(left) && on.has(BASIS_GRADIENT_FMA)) {
+  if (isTernaryRows(left)) {
     const codes = codesOf(on, left, true);
     record(on, gradient, { storage: CODES, left: codes });
     giveScratch(on, codes);
@@ -83,7 +79,7 @@ function record(on: Dispatcher, gradient: BasisGradient, p: Left): void {
   const bytes = partBytes(shape);
   const partPitch = pitchOf(cols, "F32");
   on.dispatch(
-    on.has(BASIS_GRADIENT_FMA) ? BASIS_GRADIENT_FMA : BASIS_GRADIENT,
+    on.chosen(BASIS_GRADIENT),
     {
       ...p,
       rows,

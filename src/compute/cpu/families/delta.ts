@@ -6,10 +6,10 @@ import { isTernary } from "../../device/ternary-rows.ts";
 import type { Dispatcher } from "../dispatcher.ts";
 import { bound } from "../operands.ts";
 import { cpuKernel } from "../parameters.ts";
-import { evenly, type Parts } from "../pieces.ts";
+import { evenly } from "../pieces.ts";
 import { BASIS, basisValues } from "./basis.ts";
 import { unpackPart } from "./bilinear.ts";
-import { TERNARY, ternary } from "./ternary.ts";
+import { ternary } from "./ternary.ts";
 import { DELTA_TARGET, SCALED_TERMS } from "./words.ts";
 
 export const DELTA = cpuKernel("delta", {
@@ -25,13 +25,11 @@ export const DELTA = cpuKernel("delta", {
   pieces: "u32",
 });
 
-export const DELTA_FMA = { ...DELTA, fma: true } as const;
-
 /**
- * Rows of B̂ and columns of Ŝ that a piece has at most, and what they are multiples of: Ŝ's panels of a block of terms stay in
- * the second-level cache, and rows enough make up for forming them.
+ * What a piece has at most, and what that is a multiple of: B̂'s rows are formed once for all its columns, and Ŝ's panels once for all
+ * its rows. Whole tiles, and whole vectors of 4 where they run along the target.
  */
-const PIECE = { rows: 192, cols: 256, rowStep: 6, colStep: 8 } as const;
+const PIECE = { rows: 112, rowStep: 28, cols: 2048, colStep: 32 } as const;
 
 export function delta(on: Dispatcher, operands: Delta): void {
   const { pairing, a, b, lambda, terms, fastCount, transposed, scale, block } = operands;
@@ -59,39 +57,15 @@ export function delta(on: Dispatcher, operands: Delta): void {
     terms,
   } as const;
   const first = transposed ? 0 : firstRow;
-  if (isTernary(b) && on.has(TERNARY)) {
-    ternary(on, { basis: b, first, shape: [rows, terms] }, false, { ...shared, x: undefined });
-  } else {
-    const fma = on.has(DELTA_FMA);
-    const { down, across } = cut(fma, on.threads, rows, cols);
+  if (isTernary(b)) ternary(on, { basis: b, first, shape: [rows, terms] }, false, { ...shared, x: undefined });
+  else {
+    const down = evenly(rows, PIECE.rows, PIECE.rowStep);
+    const parts = Math.ceil((8 * on.threads) / down.count);
+    const across = evenly(cols, Math.min(PIECE.cols, Math.ceil(cols / parts)), PIECE.colStep);
     const values = { ...basisValues(b), ...shared, firstRow: first, pieceRows: down.size, pieceCols: across.size };
-    on.dispatch(fma ? DELTA_FMA : DELTA, { ...values, pieces: across.count }, across.count * down.count);
+    on.dispatch(on.chosen(DELTA), { ...values, pieces: across.count }, across.count * down.count);
   }
   if (frozen.buffer !== a.buffer) giveScratch(on, frozen);
-}
-
-/**
- * The same of machine code: B̂'s rows are formed once for all columns of a piece, and Ŝ's panels once for all rows of it. Whole
- * tiles, and whole vectors of 4 where they run along the target.
- */
-const FMA_PIECE = { rows: 112, rowStep: 28, cols: 2048, colStep: 32 } as const;
-
-/** How B̂Ŝ is cut: rows of B̂, columns of Ŝ. */
-function cut(
-  fma: boolean,
-  threads: number,
-  rows: number,
-  cols: number,
-): { readonly down: Parts; readonly across: Parts } {
-  if (fma) {
-    const wanted = 8 * threads;
-    const down = evenly(rows, FMA_PIECE.rows, FMA_PIECE.rowStep);
-    const parts = Math.ceil(wanted / down.count);
-    return { down, across: evenly(cols, Math.min(FMA_PIECE.cols, Math.ceil(cols / parts)), FMA_PIECE.colStep) };
-  }
-  const across = evenly(cols, PIECE.cols, PIECE.colStep);
-  const each = Math.ceil(rows / Math.ceil((4 * threads) / across.count));
-  return { down: evenly(rows, Math.min(PIECE.rows, each), PIECE.rowStep), across };
 }
 
 /** A from one of its columns on, in f32 as it lies or in scratch. */

@@ -5,8 +5,7 @@ import type { Dispatcher } from "../dispatcher.ts";
 import { pitchBytes, storedCode } from "../operands.ts";
 import { cpuKernel } from "../parameters.ts";
 import { evenColumns, evenly, pieceColumns } from "../pieces.ts";
-import { inNumbers } from "./in-numbers.ts";
-import { TERNARY, ternaryProduct } from "./ternary.ts";
+import { ternaryProduct } from "./ternary.ts";
 
 /** y = scale · product + bias + residual (+ y); a is F32. */
 export const GEMM = cpuKernel("gemm", {
@@ -81,10 +80,7 @@ export function matricesOf({ order, a, b, y }: Pick<Gemm, "order" | "a" | "y"> &
 
 export function gemm(on: Dispatcher, operands: Gemm): void {
   const { order, b, y, scale = 1, bias, residual, accumulate = false } = operands;
-  if (isTernaryRows(b)) {
-    if (on.has(TERNARY)) return ternaryProduct(on, operands, b);
-    return inNumbers(on, b, (numbers) => gemm(on, { ...operands, b: numbers }));
-  }
+  if (isTernaryRows(b)) return ternaryProduct(on, operands, b);
   const [rows, cols] = y.shape;
   const piece = productPieces(on, { order, b }, rows, cols);
   const pieces = Math.ceil(cols / piece.cols);

@@ -10,24 +10,21 @@ import { pieceColumns } from "../pieces.ts";
 import { cpuRows, elementwise } from "./elementwise.ts";
 import { fewColumns, HALF_TILE, GEMM, linear, matricesOf } from "./gemm.ts";
 
-/** y = norm(a) · bᵀ + bias, in machine code alone; all rows are one piece high. */
-export const NORMED_GEMM = {
-  ...cpuKernel("normedGemm", {
-    ...GEMM.members,
-    weight: "row",
-    offset: "f32",
-    epsilon: "f32",
-    /** a + norm(branch) takes the place of a, and is stored as `sum`; or nothing. */
-    branch: "matrix",
-    branchWeight: "row",
-    sum: "target",
-    /** 0, or the number of an activation f, from 1 on: y = f(product) · that with the `cols` rows of b behind. */
-    gate: "u32",
-    /** A bit for each worker that has the rows, normalized, in its scratch. */
-    normalized: "u32",
-  }),
-  fma: true,
-} as const;
+/** y = norm(a) · bᵀ + bias; all rows are one piece high. */
+export const NORMED_GEMM = cpuKernel("normedGemm", {
+  ...GEMM.members,
+  weight: "row",
+  offset: "f32",
+  epsilon: "f32",
+  /** a + norm(branch) takes the place of a, and is stored as `sum`; or nothing. */
+  branch: "matrix",
+  branchWeight: "row",
+  sum: "target",
+  /** 0, or the number of an activation f, from 1 on: y = f(product) · that with the `cols` rows of b behind. */
+  gate: "u32",
+  /** A bit for each worker that has the rows, normalized, in its scratch. */
+  normalized: "u32",
+});
 
 /** The row kernel of a gate. */
 export const gateOf = (gate: number): RowKernel => gatedActivation.kernel(gatedActivation.kinds?.[gate - 1]);
@@ -40,18 +37,13 @@ const MOST_GATED = 2 ** 15 - 64;
 const MOST_NUMBERS = 2 ** 17;
 
 /**
- * Each worker normalizes a few rows for itself, which takes less than waiting for one that does it for all. Many rows, and those of
- * WebAssembly's products, are normalized by a command of their own: the same bits.
+ * Each worker normalizes a few rows for itself, which takes less than waiting for one that does it for all. Many rows
+ * are normalized by a command of their own: the same bits.
  */
 export function normedLinear(on: Dispatcher, operands: NormedLinear): void {
   const { x, norm, weight, bias, gate, y } = operands;
   const [rows, terms] = x.shape;
-  if (
-    rows > MOST_ROWS ||
-    rows * pitchOf(terms, "F32") > MOST_NUMBERS ||
-    !on.has(NORMED_GEMM, storedCode("normed linear", weight)) ||
-    (gate !== undefined && !on.has(cpuRows(gatedActivation.kernel(gate))))
-  ) {
+  if (rows > MOST_ROWS || rows * pitchOf(terms, "F32") > MOST_NUMBERS) {
     normedInCommands(on, { elementwise, linear }, operands);
     return;
   }
@@ -62,8 +54,10 @@ export function normedLinear(on: Dispatcher, operands: NormedLinear): void {
   const most = gate === undefined ? fewColumns(rowBytes) : Math.min(fewColumns(2 * rowBytes), room);
   const pieceCols = pieceColumns(cols, most, on.threads, HALF_TILE);
   const pieces = Math.ceil(cols / pieceCols);
+  // It calls the gate's routine of its own code.
+  const isGated = gate === undefined || on.has(cpuRows(gatedActivation.kernel(gate)));
   on.dispatch(
-    NORMED_GEMM,
+    isGated ? on.chosen(NORMED_GEMM, storedCode("normed linear", weight)) : NORMED_GEMM,
     {
       ...matricesOf({ order: "NT", a: x, b: weight, y }),
       rows,

@@ -16,18 +16,14 @@ const OPERANDS = {
   ...SCALED_TERMS,
 } as const satisfies Members;
 
-/** Of machine code alone. */
-export const TERNARY = {
-  ...cpuKernel("ternary", {
-    ...OPERANDS,
-    codes: "matrix",
-    listTerms: "u32",
-    pieceRows: "u32",
-    pieceCols: "u32",
-    pieces: "u32",
-  }),
-  fma: true,
-} as const;
+export const TERNARY = cpuKernel("ternary", {
+  ...OPERANDS,
+  codes: "matrix",
+  listTerms: "u32",
+  pieceRows: "u32",
+  pieceCols: "u32",
+  pieces: "u32",
+});
 
 /**
  * Rows of a piece at most, where lists are long and where they are of many terms, so that panels take longer than sums; and what columns
@@ -61,7 +57,7 @@ export function ternary(
   const down = evenly(rows, listTerms > LIST_TERMS.least ? PIECE.sparseRows : PIECE.rows, PIECE.rowStep);
   const across = evenly(cols, (cols * down.count) / (2 * on.threads), PIECE.colStep);
   on.dispatch(
-    TERNARY,
+    on.chosen(TERNARY),
     { ...operands, codes, listTerms, pieceRows: down.size, pieceCols: across.size, pieces: across.count },
     across.count * down.count,
   );

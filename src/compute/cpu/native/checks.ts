@@ -43,8 +43,6 @@ export interface Addresses {
 export interface Check {
   readonly name: string;
   readonly kernel: CpuKernel<Members>;
-  /** The module's, where it is another one. */
-  readonly plain?: CpuKernel<Members>;
   /** Of b; a is F32. */
   readonly stored: StoredDtype;
   readonly values: (places: Addresses) => Readonly<Record<string, number>>;
@@ -237,7 +235,6 @@ function ternary(name: string, transposed: 0 | 1, listTerms: number): Check {
   return {
     name,
     kernel: TERNARY,
-    plain: DELTA,
     stored: "F32",
     values: (places) => ({
       ...deltaValues(places, transposed),

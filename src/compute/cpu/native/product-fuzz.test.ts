@@ -201,13 +201,17 @@ function normedProduct(placed: Operands, { rows, cols, terms, format, hasBranch,
     const products = matrixOf(rows, gate === 0 ? cols : 2 * cols, (row, col) =>
       sum(terms, (term) => at(from, row, term) * at(b.numbers, col, term)),
     );
-    const rowOf = (row: number) => products.data.subarray(row * products.shape[1], (row + 1) * products.shape[1]);
-    const gated = matrixOf(rows, cols, () => 0);
-    for (let row = 0; row < rows && gate !== 0; row++) {
-      const operands = { gate: rowOf(row).subarray(0, cols), up: rowOf(row).subarray(cols) };
-      gated.data.set(evaluate(gateOf(gate).targets.y, cols, operands, {}), row * cols);
-    }
-    return [laid(gate === 0 ? products : gated, y), ...(hasBranch ? [laid(all, total)] : [])];
+    const gated = () => {
+      const { y } = gateOf(gate).targets;
+      const rowsOf = Array.from({ length: rows }, (_, row) =>
+        products.data.subarray(row * 2 * cols, (row + 1) * 2 * cols),
+      );
+      return rowsOf.flatMap((row) => [
+        ...evaluate(y, cols, { gate: row.subarray(0, cols), up: row.subarray(cols) }, {}),
+      ]);
+    };
+    const found: Matrix = gate === 0 ? products : { shape: [rows, cols], data: Float64Array.from(gated()) };
+    return [laid(found, y), ...(hasBranch ? [laid(all, total)] : [])];
   };
   const product = { ...matricesOf({ a: x, b, y }), bDtype: DTYPE_CODES[format] };
   const values = { ...words, ...product, ...norm, terms, scale: ONE };

@@ -4,9 +4,9 @@ import { ROW_KERNELS } from "../../rows/index.ts";
 import { reached } from "../../rows/language.ts";
 import { cpuRows } from "../families/elementwise.ts";
 import { fieldsOf } from "../parameters.ts";
-import { nativeKernels, plainKernels } from "./kernels/index.ts";
-import { FMA_KERNELS } from "./kernels/names.ts";
-import { CODES, mappedCode } from "./testing/codes.ts";
+import { routineKernels } from "./kernels/index.ts";
+import type { NativeName } from "./choose.ts";
+import { CODES, codeOf } from "./testing/codes.ts";
 import { GuardedHeap } from "./testing/guarded.ts";
 
 type Kernel = (parameters: number, piece: number) => void;
@@ -59,15 +59,14 @@ describe.each(CASES)("$name", ({ rows, shape }) => {
       );
     };
     const before = left(undefined);
-    const wanted = left(plainKernels(heap.memory, scratch, heap.exports)[rows.name] as Kernel);
+    const by = (code: NativeName | "wasm") =>
+      left(routineKernels(() => codeOf(code), heap.memory, scratch, heap.exports)[rows.name]);
+    const wanted = by("wasm");
     const written = wanted.map((one, at) => !one.every((value, index) => Object.is(value, before[at]?.[index])));
     expect(written).toEqual(operands.map(({ operand }) => operand in rows.targets));
     const isBetween = (_: number, index: number) => index % (PITCH / 4) >= width * 4;
     expect(wanted.map((one) => one.filter(isBetween))).toEqual(before.map((one) => one.filter(isBetween)));
-    for (const code of CODES) {
-      const native = nativeKernels(() => mappedCode(code), heap.memory, scratch, heap.exports);
-      expect(left(native[FMA_KERNELS.indexOf(rows.name)])).toEqual(wanted);
-    }
+    for (const code of CODES) expect(by(code)).toEqual(wanted);
   });
 
   test("machines have an instruction for each of its operations", () => {

@@ -3,13 +3,13 @@ import { GEMM } from "../families/gemm.ts";
 import { GROUPED_GEMM } from "../families/grouped-gemm.ts";
 import { NORMED_GEMM } from "../families/normed-linear.ts";
 import { SCRATCH_PITCH } from "../layout.ts";
+import type { Code } from "./caller.ts";
 import { type CpuKernel, fieldsOf, type Members } from "../parameters.ts";
 import { ROW_KERNELS } from "../../rows/index.ts";
 import { type Check, CHECKS, fill, ROOM, rowCheck } from "./checks.ts";
-import { nativeKernels, plainKernels } from "./kernels/index.ts";
-import { FMA_KERNELS } from "./kernels/names.ts";
+import { routineKernels } from "./kernels/index.ts";
 import { STORED_DTYPES } from "../../device/dtype.ts";
-import { nativeCode, type SharedCode } from "./on-demand.ts";
+import { nativeCode, type SharedCode, wasmRoutines } from "./on-demand.ts";
 
 /** Sums of a few hundred products of numbers up to 2 differ by less than this, whatever order they are added in. */
 const TOLERANCE = 1e-3;
@@ -19,12 +19,13 @@ const [OPERANDS_AT, SCRATCH_AT] = [64, 2 ** 17];
 const PAGES = Math.ceil((SCRATCH_AT + SCRATCH_PITCH) / 2 ** 16);
 
 type Kernel = (parameters: number, piece: number, scratch: number) => void;
+type Kernels = Readonly<Record<string, unknown>>;
 
 /** WebAssembly and machine code on one memory. */
 interface Bench {
   readonly words: Uint32Array;
-  readonly natives: readonly Kernel[];
-  readonly plains: Readonly<Record<string, unknown>>;
+  readonly natives: Kernels;
+  readonly plains: Kernels;
 }
 
 /** Machine code, and which of its kernels compute right here. */
@@ -100,28 +101,29 @@ function concerns({ kernel, stored }: Check, name: string, dtype: number | undef
 function benchOf(native: SharedCode, module: WebAssembly.Module): Bench {
   const memory = new WebAssembly.Memory({ initial: PAGES, maximum: PAGES, shared: true });
   const { exports } = new WebAssembly.Instance(module, { env: { memory } });
-  const natives = nativeKernels(() => nativeCode(native), memory, SCRATCH_AT, exports);
-  return { words: new Uint32Array(memory.buffer), natives, plains: plainKernels(memory, SCRATCH_AT, exports) };
+  const kernels = (code: () => Code) => routineKernels(code, memory, SCRATCH_AT, exports);
+  return {
+    words: new Uint32Array(memory.buffer),
+    natives: kernels(() => nativeCode(native)),
+    plains: { ...kernels(wasmRoutines), ...exports },
+  };
 }
 
 /** Whether two kernels make something else of the same numbers. */
-function differ(
-  { words, natives, plains }: Bench,
-  { kernel, plain = kernel, stored, values, prepare }: Check,
-): boolean {
+function differ({ words, natives, plains }: Bench, { kernel, stored, values, prepare }: Check): boolean {
   const [a, b, y] = [OPERANDS_AT, OPERANDS_AT + ROOM.operand, OPERANDS_AT + 2 * ROOM.operand];
   const parameters = y + 2 * ROOM.result;
   fill(words, a, "F32");
   fill(words, b, stored);
   prepare?.(words, { a, b, y });
-  const compute = ({ members }: CpuKernel<Members>, run: Kernel, y: number): Float32Array => {
+  const compute = (kernels: Kernels, y: number): Float32Array => {
     const given = values({ a, b, y });
-    fieldsOf(members).forEach(([name], word) => (words[parameters / 4 + word] = given[name] ?? 0));
+    fieldsOf(kernel.members).forEach(([name], word) => (words[parameters / 4 + word] = given[name] ?? 0));
     words.fill(0, y / 4, (y + ROOM.result) / 4);
-    run(parameters, 0, SCRATCH_AT);
+    (kernels[kernel.name] as Kernel)(parameters, 0, SCRATCH_AT);
     return new Float32Array(words.buffer, y, ROOM.result / 4);
   };
-  const ours = compute(kernel, natives[FMA_KERNELS.indexOf(kernel.name)] as Kernel, y);
-  const theirs = compute(plain, plains[plain.name] as Kernel, y + ROOM.result);
+  const ours = compute(natives, y);
+  const theirs = compute(plains, y + ROOM.result);
   return ours.some((value, at) => !(Math.abs(value - (theirs[at] ?? NaN)) < TOLERANCE));
 }

@@ -1,11 +1,9 @@
 import { expect, setDefaultTimeout, test } from "bun:test";
 import { CpuDevice } from "../../../compute/cpu/cpu.ts";
 import { FAMILIES } from "../../../compute/cpu/families/index.ts";
-import { TERNARY_CODES } from "../../../compute/cpu/families/ternary-codes.ts";
 import kernelsPath from "../../../compute/cpu/kernels.wasm" with { type: "file" };
-import { chooseCode } from "../../../compute/cpu/native/choose.ts";
 import { modulePartsOf } from "../../../compute/cpu/native/kernels/index.ts";
-import { FMA_KERNELS, WASM_KERNELS } from "../../../compute/cpu/native/kernels/names.ts";
+import { ROUTINE_KERNELS } from "../../../compute/cpu/native/kernels/names.ts";
 import { ROW_KERNELS } from "../../../compute/rows/index.ts";
 import { CheckedDevice } from "./check.ts";
 import { opChecks } from "./op-checks.ts";
@@ -30,10 +28,7 @@ test("every family and every kernel of the CPU device has a check of its own, an
   const module = await WebAssembly.compile(await Bun.file(kernelsPath).arrayBuffer());
   const exported = WebAssembly.Module.exports(module).flatMap(({ kind, name }) => (kind === "function" ? [name] : []));
   const parts = modulePartsOf(Object.fromEntries(exported.map((name) => [name, () => {}])));
-  // WebAssembly alone has no use for kernels of machine code, nor for what prepares codes for these.
-  const hasMachineCode = chooseCode(undefined).native !== undefined;
-  const ofModule = exported.filter((name) => !(name in parts) && (hasMachineCode || name !== TERNARY_CODES.name));
-  const kernels = [...ofModule, ...(hasMachineCode ? FMA_KERNELS : WASM_KERNELS)];
+  const kernels = [...exported.filter((name) => !(name in parts)), ...ROUTINE_KERNELS];
   const ran = new Set((await cpu.profiler?.report())?.map(({ kernel }) => kernel));
   // Gradients of one input are those of all: the same nodes of the graph.
   const nodesOf = (kernel: string) => Object.values(ROW_KERNELS.get(kernel)?.targets ?? {});

@@ -1,6 +1,6 @@
 import { ROW_KERNELS } from "../../../rows/index.ts";
 
-/** Kernels of routines, in machine code and in WebAssembly. */
+/** Kernels of routines, in machine code and in WebAssembly; what the module has, too, WebAssembly computes by that. */
 export const ROUTINE_KERNELS: readonly string[] = [
   "gemm",
   "groupedGemm",
@@ -21,7 +21,7 @@ export function fmaName(kernel: string): string {
   return `${kernel} with FMA`;
 }
 
-/** All kernels by number: the module's, those of routines in WebAssembly, those in machine code. */
+/** All kernels by number: those of routines in WebAssembly, the module's, those in machine code. The last one of a name counts. */
 export function numberedKernels(ofModule: readonly string[]): readonly string[] {
-  return [...ofModule, ...ROUTINE_KERNELS, ...ROUTINE_KERNELS.map(fmaName)];
+  return [...ROUTINE_KERNELS, ...ofModule, ...ROUTINE_KERNELS.map(fmaName)];
 }

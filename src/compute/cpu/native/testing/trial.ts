@@ -5,8 +5,7 @@ import fc from "fast-check";
 import { type CpuKernel, fieldsOf, type Members } from "../../parameters.ts";
 import { BASIS } from "../../families/basis.ts";
 import { CODES, codeOf } from "./codes.ts";
-import { nativeKernels } from "../kernels/index.ts";
-import { FMA_KERNELS } from "../kernels/names.ts";
+import { routineKernels } from "../kernels/index.ts";
 import { BLOCK, fromBlocks, quantBytes, scaleBytes } from "../../../device/blocks.ts";
 import type { BlockDtype } from "../../../device/dtype.ts";
 import { STORED_BYTES, type Stored } from "../machine.ts";
@@ -18,7 +17,7 @@ import { type Matrix, matrixOf } from "../../../tensor/op.ts";
 const SCRATCH = 2 ** 20;
 
 type Values = Readonly<Record<string, number>>;
-type Kernel = (parameters: number, piece: number, scratch: number) => void;
+type Kernel = (parameters: number, piece: number) => void;
 
 /** A computation on operands that it places itself, among them the results. */
 export interface Trial {
@@ -136,12 +135,11 @@ function run(
   heap: GuardedHeap,
   { kernel, values, pieces, results }: Trial,
   parameters: number,
-  scratch: number,
   compute: Kernel,
 ): Float32Array[] {
   const before = results.map(({ at, bytes }) => heap.bytes.slice(at, at + bytes));
   fieldsOf(kernel.members).forEach(([name], word) => (heap.words()[parameters / 4 + word] = values[name] ?? 0));
-  for (let piece = 0; piece < pieces; piece++) compute(parameters, piece, scratch);
+  for (let piece = 0; piece < pieces; piece++) compute(parameters, piece);
   return results.map(({ at, bytes }, index) => {
     const found = new Float32Array(heap.bytes.slice(at, at + bytes).buffer);
     heap.bytes.set(before[index] ?? [], at);
@@ -150,7 +148,7 @@ function run(
 }
 
 /** Tries shapes at both edges, by each code that this processor has. */
-export function fuzz<T>(shapes: fc.Arbitrary<T>, place: (operands: Operands, shape: T) => Trial): void {
+export function fuzz<T>(shapes: fc.Arbitrary<T>, place: (operands: Operands, shape: T) => Trial, numRuns = 60): void {
   const edges = fc.constantFrom<Edge>("begin", "end");
   const property = fc.property(shapes, edges, (shape, edge) => {
     using heap = new GuardedHeap(2 ** 23);
@@ -161,8 +159,8 @@ export function fuzz<T>(shapes: fc.Arbitrary<T>, place: (operands: Operands, sha
     const { exports } = heap;
     const wanted = trial.expected();
     const [wasm = [], ...machine] = (["wasm", ...CODES] as const).map((code) => {
-      const kernels = nativeKernels(() => codeOf(code), heap.memory, scratch, exports);
-      return run(heap, trial, parameters, scratch, kernels[FMA_KERNELS.indexOf(kernel.name)] as Kernel);
+      const kernels = routineKernels(() => codeOf(code), heap.memory, scratch, exports);
+      return run(heap, trial, parameters, kernels[kernel.name] as Kernel);
     });
     const most = wanted
       .flatMap((values) => Array.from(values))
@@ -177,5 +175,5 @@ export function fuzz<T>(shapes: fc.Arbitrary<T>, place: (operands: Operands, sha
       );
     }
   });
-  fc.assert(property, { numRuns: 60 });
+  fc.assert(property, { numRuns });
 }
