@@ -103,7 +103,10 @@ function attention(placed: Operands, shape: Shape & { readonly inParts: boolean;
     const { y: found, lse: sums } = referenceAttention(inputs, attributes);
     return [laid(found, y), laid(sums ?? found, lse)];
   };
-  return { kernel: ATTENTION, expected, values, pieces, results: [y, lse], tolerance: 1e-4 };
+  // Token by token.
+  const apart = tokens * kvHeads * parts;
+  const again = { values: { ...values, pieceTokens: 1, pieces: apart }, pieces: apart };
+  return { kernel: ATTENTION, expected, values, pieces, again, results: [y, lse], tolerance: 1e-4 };
 }
 
 const PIECE_ROWS = 32;

@@ -236,7 +236,8 @@ function run(code: NativeName | "wasm", shape: Shape, edge: Edge, isCompared: bo
   compare(dq.numbers, wanted.dq);
   compare(dkeys.numbers, wanted.dkeys);
   compare(dvalues.numbers, wanted.dvalues);
-  if (!(worst < 2e-5)) throw new Error(`${JSON.stringify(shape)}: ${worst}`);
+  // WebAssembly rounds products, too.
+  if (!(worst < (code === "wasm" ? 3e-5 : 2e-5))) throw new Error(`${JSON.stringify(shape)}: ${worst}`);
   return all;
 }
 

@@ -4,11 +4,11 @@
 import { ATTENTION } from "../../families/attention.ts";
 import type { Caller } from "../caller.ts";
 import { wordsOf } from "../../parameters.ts";
-import { ROW_PITCH } from "../routines/layout.ts";
+import { BLOCK_TERMS, FEW_PITCH, ROW_PITCH, ROWS_AT } from "../routines/layout.ts";
 import { multiplyRows, panelOf, termsOf } from "./attention-panels.ts";
 import { attendFew } from "./attention-few.ts";
 import { Attention, FEW_PAIRS, type Pairs, type Sight } from "./attention-states.ts";
-import { fours, multiplyTiles } from "./tiles.ts";
+import { blocksBytes, fours, multiplyTiles, PLAIN, storeSums } from "./tiles.ts";
 
 const AT = wordsOf(ATTENTION);
 
@@ -104,6 +104,11 @@ function layQueries(p: Attention, pairs: Pairs): readonly Sight[] {
   const { panelCols } = on.code;
   const { count, heads, token, firstHead } = pairs;
   if (count <= FEW_PAIRS) return [];
+  if (on.code.along) {
+    const [from, width] = [word(AT.q) + token * word(AT.qPitch) + firstHead * head * 4, heads * head];
+    on.call(on.routines.copy.F32, from, word(AT.qPitch), count / heads, fours(width), p.queries, width * 4);
+    return p.sightsOf(pairs);
+  }
   for (let panel = 0; panel < count; panel += panelCols) {
     const rowAt = (row: number) => {
       const [pairToken, pairHead] = [token + Math.floor((panel + row) / heads), (panel + row) % heads];
@@ -134,7 +139,8 @@ function attendPanel(p: Attention, pairs: Pairs, panel: number, sight: Sight, fr
   if (low >= high) return;
   const keys = high - low;
   const [first, queries] = [p.keys + (low - from) * ROW_PITCH, p.queries + panel * head * 4];
-  multiplyRows(on, first, to - from, keys, queries, head, p.scores, p.room);
+  if (on.code.along) multiplyAlong(p, first, to - from, keys, queries);
+  else multiplyRows(on, first, to - from, keys, queries, head, p.scores, p.room);
   const softmax = on.routines.softmax[word(AT.cap) === 0 ? 0 : 1] ?? 0;
   on.call(
     softmax,
@@ -153,6 +159,27 @@ function attendPanel(p: Attention, pairs: Pairs, panel: number, sight: Sight, fr
     const values = p.values + (col * p.chunk + (low - from) * panelCols) * 4;
     multiplyTiles(on, "rows", p.scores, count, values, keys, p.results, panelCols * 4);
     p.enter(panel, count, col, Math.min(panelCols, head - col), p.results, panelCols * 4);
+  }
+}
+
+/** Keys that are multiplied with a panel of queries at once. */
+const ALONG_KEYS = 16;
+
+/** Scores in the sums of `along.ts`, which those of few pairs are: queries are rows, as they lie. @param rows that `copyRows` has laid there */
+function multiplyAlong(p: Attention, x: number, rows: number, keys: number, queries: number): void {
+  const { on, head, scores, room } = p;
+  const { panelCols } = on.code;
+  const routine = on.routines.few.F32[2] ?? 0;
+  const target = { ...PLAIN, y: scores, yPitch: panelCols * 4 };
+  for (let key = 0; key < keys; key += ALONG_KEYS) {
+    const count = Math.min(ALONG_KEYS, keys - key);
+    for (let term = 0; term < head; term += BLOCK_TERMS) {
+      const terms = Math.min(BLOCK_TERMS, head - term);
+      const from = x + blocksBytes(rows, term) + key * ROW_PITCH;
+      on.setSteps(ROWS_AT, 4, queries + term * 4, head * 4, 3);
+      on.call(routine, terms, from, room, 0, 0, panelCols / 4, 4 * head * 4, (count + 1) >>> 1, 0, 0);
+      storeSums(on, room, FEW_PITCH, count, panelCols, target, key, 0, term === 0);
+    }
   }
 }
 

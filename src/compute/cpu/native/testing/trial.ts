@@ -26,6 +26,8 @@ export interface Trial {
   /** The results in f64, as `laid` lays them. */
   readonly expected: () => readonly Float64Array[];
   readonly pieces: number;
+  /** Cut in another way, it has the same bits. */
+  readonly again?: { readonly values: Values; readonly pieces: number };
   readonly results: readonly { readonly at: number; readonly bytes: number }[];
   /** Of the largest result, or of 1. */
   readonly tolerance: number;
@@ -153,14 +155,17 @@ export function fuzz<T>(shapes: fc.Arbitrary<T>, place: (operands: Operands, sha
   const property = fc.property(shapes, edges, (shape, edge) => {
     using heap = new GuardedHeap(2 ** 23);
     const trial = place(new Operands(heap, edge), shape);
-    const { kernel, tolerance } = trial;
+    const { kernel, tolerance, again } = trial;
     const scratch = heap.part(SCRATCH, "begin");
     const parameters = heap.part(256, "begin");
     const { exports } = heap;
     const wanted = trial.expected();
     const [wasm = [], ...machine] = (["wasm", ...CODES] as const).map((code) => {
       const kernels = routineKernels(() => codeOf(code), heap.memory, scratch, exports);
-      return run(heap, trial, parameters, kernels[kernel.name] as Kernel);
+      const compute = kernels[kernel.name] as Kernel;
+      const found = run(heap, trial, parameters, compute);
+      if (again !== undefined) expect(run(heap, { ...trial, ...again }, parameters, compute)).toEqual(found);
+      return found;
     });
     const most = wanted
       .flatMap((values) => Array.from(values))
