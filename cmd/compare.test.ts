@@ -95,6 +95,7 @@ test("--dry-run shows methods, sizes, memory and runs, writes nothing, and refus
   const planned = whole.methods.map(({ method, parameters }) => ({ method, budget: 4000, parameters, steps: 5 }));
   const sorted = (rows: { method: string }[]) => rows.toSorted((a, b) => (a.method < b.method ? -1 : 1));
   expect(sorted(plan.contenders)).toMatchObject(sorted(planned));
+  for (const { estimated_disk_bytes: bytes } of plan.contenders) expect(bytes).toBeGreaterThan(4000 * 4);
   expect(await readdir(folder.path)).toEqual(before);
   const taken = await compare(...SHORT, "--out", "whole", "--dry-run");
   expect([taken.status, taken.stderr]).toEqual([1, expect.stringContaining("there is a comparison already")]);

@@ -130,3 +130,11 @@ test.each([
   expect(stderr).toContain(message);
   expect(stderr.split("\n").filter((line) => line.startsWith("error: ")).length).toBe(1);
 });
+
+test("a text in an image's place is told how texts are given, before a model is loaded", async () => {
+  const { status, stderr } = await embed(join(parent, "clip"), "a red cat");
+  expect([status, stderr]).toEqual([
+    1,
+    "error: a red cat: no such file\nhint: check the path; a text is given with -p TEXT\n",
+  ]);
+});

@@ -34,7 +34,7 @@ export function languagePage(record: LanguageRecord): string {
   const hours = (of: "seconds" | "processor") => formatDuration(all.reduce((sum, cost) => sum + cost[of], 0));
   return `## Language: commonsense tasks
 
-${record.model}, fine-tuned by \`randlora finetune --prompt commonsense\` on LLM-Adapters' data for the eight commonsense tasks: q, k, v, up and down are
+${record.model} on LLM-Adapters' eight commonsense tasks: q, k, v, up and down are
 adapted with about ${formatCount(compared.budgets[0] ?? NaN)} parameters, or all weights trained. A run has ${steps} steps of ${protocol.batch} of ${protocol.training} samples, at most
 256 tokens each; the loss is that of ${protocol.heldOut} held-out samples. Seeds ${seeds.join(", ")}; mean ± sample deviation.
 ${beginning(record, steps)}
@@ -49,9 +49,8 @@ ${findingsList(findings(record))}
 ${analysesText(record)}${commandBlock(command)}
 
 ${date}, commit ${commit}, ${machine}: ${hours("seconds")} by the clock beside other work, ${hours("processor")} of processor time. The script's defaults are the field's
-protocol, which takes weeks on two cores: ${scale(record, steps)}. DIR holds \`train.json\` and \`TASK/test.json\` of
-[LLM-Adapters](https://github.com/AGI-Edgerunners/LLM-Adapters) (commit 8166572). All measurements are in
-[language.json](evidence/language.json).
+protocol. DIR holds \`train.json\` and \`TASK/test.json\` of [LLM-Adapters](https://github.com/AGI-Edgerunners/LLM-Adapters) (commit 8166572).
+[All measurements](evidence/language.json).
 `;
 }
 
@@ -59,15 +58,7 @@ protocol, which takes weeks on two cores: ${scale(record, steps)}. DIR holds \`t
 function beginning({ protocol }: LanguageRecord, steps: number): string {
   const seen = steps * protocol.batch;
   if (seen >= protocol.training) return "";
-  return `**Each run saw ${seen} samples: this is the beginning of training, and says little of where methods end.**\n`;
-}
-
-function scale({ protocol, answered }: LanguageRecord, steps: number): string {
-  const asked = Object.values(answered["base"]?.tasks ?? {}).map(({ total }) => total);
-  const questions = asked.reduce((sum, count) => sum + count, 0);
-  const seen = steps * protocol.batch;
-  const search = protocol.beams === 1 ? "greedily" : `with ${protocol.beams} beams`;
-  return `here a run saw ${seen} samples instead of 170,000, and ${questions} questions were answered ${search} instead of 22,419 with four beams`;
+  return `**Each run saw ${seen} samples: the beginning of training, not where methods end.**\n`;
 }
 
 /** Last validation losses of a method, by seed. */
@@ -115,8 +106,7 @@ function answerText({ answered }: LanguageRecord): string {
   const guess = chance(tasks);
   const above = trained.filter(([, { tasks: of, mean }]) => mean > guess + 2 * standardError(Object.values(of)));
   const error = Math.max(...trained.map(([, { tasks: of }]) => standardError(Object.values(of))));
-  if (above.length === 0)
-    return `Answers say nothing at this scale: no method is clearly above guessing (${percent(guess)}).`;
+  if (above.length === 0) return "No method's answers are clearly above guessing.";
   const means = Object.entries(answered).map(([who, { mean }]) => `${nameOf(who)} ${percent(mean)}`);
   return `Answers that are right, with the first seed: ${means.join(", ")}, guessing ${percent(guess)} (standard error up to ${percent(error)}): clearly above guessing: ${above.map(([name]) => nameOf(name)).join(", ")}.`;
 }

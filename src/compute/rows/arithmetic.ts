@@ -52,7 +52,12 @@ export const scaleColumns = rows({
   optional: ["bias", "residual"],
   value: ({ x, scale, bias, residual }) => plusAll(mul(x, scale), bias, residual),
   gradient: ({ x, scale, dy }) => ({ x: mul(dy, scale), scale: mul(dy, x), bias: dy, residual: dy }),
-  cases: [{ sizes: [1, 1, 1, 1] }, { sizes: [1, 1], without: ["bias", "residual"] }],
+  cases: [
+    { sizes: [1, 1, 1, 1] },
+    { sizes: [1, 1, 1], without: ["residual"] },
+    { sizes: [1, 1, 1], without: ["bias"] },
+    { sizes: [1, 1], without: ["bias", "residual"] },
+  ],
 });
 
 /** y = x and y += x are recorded by themselves: no ops, so they have no derivative. */

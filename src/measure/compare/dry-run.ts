@@ -26,6 +26,7 @@ interface ContenderJson {
   readonly parameters: number;
   readonly steps: number;
   readonly estimated_gpu_bytes: number;
+  readonly estimated_disk_bytes: number;
 }
 
 type PlanInput<Batch> = Pick<CompareInput<Batch>, "location" | "local" | "load" | "gpu">;
@@ -49,6 +50,7 @@ export async function planContender<Batch>(
       parameters: estimate.method.trainableParameters - headParameters,
       steps: estimate.steps,
       estimated_gpu_bytes: estimate.estimatedGpuBytes,
+      estimated_disk_bytes: estimate.estimatedDiskBytes,
     };
   } catch (thrown) {
     if (!(thrown instanceof RandloraError)) throw thrown;
@@ -81,9 +83,10 @@ export async function showPlan<Batch>(
       formatNumber(one.parameters),
       formatNumber(one.steps),
       formatBytes(one.estimated_gpu_bytes),
+      formatBytes(one.estimated_disk_bytes),
     ]);
-    const head = ["method", "budget", "parameters", "steps", "device memory"];
-    const table = formatTable(rows, { head, align: "lrrrr", columns: context.columns, markHead: context.style.dim });
+    const head = ["method", "budget", "parameters", "steps", "device memory", "disk a run"];
+    const table = formatTable(rows, { head, align: "lrrrrr", columns: context.columns, markHead: context.style.dim });
     return `${table}\n${formatAmount(json.runs, "run")}: ${formatAmount(comparison.seeds, "seed")} of each method\n`;
   });
 }

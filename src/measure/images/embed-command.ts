@@ -1,7 +1,9 @@
+import { existsSync } from "node:fs";
 import { imageFiles } from "../../data/images/datasets/files.ts";
 import { readPreprocessing } from "../../data/images/preprocessing.ts";
 import { loadTokenizer } from "../../data/text/load-tokenizer.ts";
-import { Contradiction } from "../../files/errors.ts";
+import { Contradiction, RandloraError } from "../../files/errors.ts";
+import { oneLine } from "../../files/failure.ts";
 import type { Context } from "../../terminal/options/command.ts";
 import { embeddingsJson, embeddingsText } from "./embed-report.ts";
 import { embedImages, embedText } from "./embed.ts";
@@ -21,6 +23,14 @@ export async function embed(
   if ((prompt === undefined) === (images.length === 0)) {
     const cause = prompt === undefined ? "neither images nor a text" : "images, and a text with -p";
     throw new Contradiction(["prompt"], cause, "name images, or give -p TEXT");
+  }
+  const missing = images.find((path) => !existsSync(path));
+  if (missing !== undefined) {
+    throw new RandloraError(
+      "file",
+      `${oneLine(missing)}: no such file`,
+      "check the path; a text is given with -p TEXT",
+    );
   }
   await using resources = new AsyncDisposableStack();
   const found = await findLoadedImageModel(model, flags, resources, context);
