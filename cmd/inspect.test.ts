@@ -182,6 +182,8 @@ test.each<[string, readonly string[], number, string]>([
   ["a base that is not there", ["adapter", "--base", "nowhere"], 1, "nowhere"],
   ["a file of samples", ["x.jsonl"], 3, "x.jsonl: data, neither an adapter nor a checkpoint\nhint: randlora finetune"],
   ["a GGUF file without its end", ["x.gguf"], 3, "x.gguf: the file is incomplete"],
+  ["intruders without a spectrum", ["adapter", "--intruders"], 2, "--intruders: of what?"],
+  ["intruders without a base", ["adapter", "--spectrum", "--intruders"], 2, "--intruders: the base is not at hand"],
   ["a spectrum of a checkpoint", [STORIES, "--spectrum"], 2, "--spectrum: "],
   ["a figure of nothing", ["adapter", "--svg", "x.svg"], 2, "--svg: of what?"],
   ["layers of nothing", ["adapter", "--layers", "0"], 2, "--layers: of what?"],

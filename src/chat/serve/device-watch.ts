@@ -2,8 +2,8 @@ import { RandloraError } from "../../files/errors.ts";
 import type { LanguageModel } from "../language-model.ts";
 import { ApiError } from "./api-error.ts";
 
-/** A device that fails so often within so long, without an answered request between, is not opened again: weights would be read without end. */
-const [MOST_LOSSES, LOSSES_MS] = [3, 600_000];
+/** A device that fails so often without an answered request between is not opened again: weights would be read without end. */
+const MOST_LOSSES = 3;
 
 export interface DeviceWatchOptions {
   /** Told why the device is opened anew. */
@@ -22,8 +22,8 @@ export class DeviceWatch {
   readonly #options: DeviceWatchOptions;
   readonly #over = Promise.withResolvers<never>();
   #reopening: Promise<void> | undefined;
-  /** When the device failed since the last answered request. */
-  #losses: number[] = [];
+  /** Since the last answered request. */
+  #losses = 0;
 
   constructor(model: LanguageModel, options: DeviceWatchOptions) {
     this.#model = model;
@@ -54,7 +54,7 @@ export class DeviceWatch {
 
   /** Says that the device has answered a request. */
   answered(): void {
-    this.#losses = [];
+    this.#losses = 0;
   }
 
   /** Waits for a device that is being opened. */
@@ -64,9 +64,7 @@ export class DeviceWatch {
 
   async #reopen(lost: ApiError): Promise<void> {
     const { cause } = lost;
-    const now = performance.now();
-    this.#losses = [...this.#losses.filter((before) => now - before < LOSSES_MS), now];
-    const isLast = this.#losses.length >= MOST_LOSSES;
+    const isLast = ++this.#losses >= MOST_LOSSES;
     if (!isLast) this.#options.onLoss?.(cause);
     await this.#options.end(lost);
     if (isLast) {

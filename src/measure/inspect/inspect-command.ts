@@ -34,12 +34,14 @@ export async function inspect(given: string, options: InspectFlags, context: Con
     context.result(checkpointJson(report), () => checkpointText(report, context));
     return;
   }
-  const { base, spectrum, svg, against } = options;
+  const { base, spectrum, intruders, svg, against } = options;
   if (!spectrum && against === undefined && (svg ?? options.layers ?? options.generator) !== undefined) {
     const idle = svg !== undefined ? "--svg" : options.layers !== undefined ? "--layers" : "--generator";
     throw new RandloraError("usage", `${idle}: of what?`, "give --spectrum or --against OTHER as well");
   }
-  if (svg !== undefined && !spectrum) throw new RandloraError("usage", "--svg: of what?", "give --spectrum as well");
+  if ((svg !== undefined || intruders) && !spectrum) {
+    throw new RandloraError("usage", `${intruders ? "--intruders" : "--svg"}: of what?`, "give --spectrum as well");
+  }
   const findBase: FindBase | undefined =
     base === undefined ? undefined : async () => await openModel(await localPath(base, "model", context), base);
   const report = await inspectAdapter(path, findBase ?? ((named) => openNamedBase(path, named)));
@@ -60,7 +62,7 @@ interface Inspected {
 async function showDeltas(
   { given, path, report }: Inspected,
   findBase: FindBase | undefined,
-  { base, spectrum, svg, force, against, layers = [], generator }: InspectFlags,
+  { base, spectrum, intruders, svg, force, against, layers = [], generator }: InspectFlags,
   context: Context,
 ): Promise<void> {
   await using resources = new AsyncDisposableStack();
@@ -70,7 +72,7 @@ async function showDeltas(
   const inputs = weightsIn([path, other, ofBase].filter((one) => one !== undefined));
   const figure = svg === undefined ? undefined : resources.use(await beginFigure(svg, force, inputs));
   const chosen = { generator, layers, base: findBase };
-  const { spectra: found, distance } = await lookAtDeltas(path, { spectrum, other }, context, chosen);
+  const { spectra: found, distance } = await lookAtDeltas(path, { spectrum, intruders, other }, context, chosen);
   if (figure !== undefined && found !== undefined) {
     await figure.write(spectrumSvg(found, `singular values of ΔW: ${modelTitle(given)}`));
   }
@@ -92,7 +94,7 @@ async function showDeltas(
 /** The singular values of each ΔW, and its distance from another adapter's: what was asked for. */
 async function lookAtDeltas(
   path: string,
-  { spectrum, other }: { readonly spectrum: boolean; readonly other: string | undefined },
+  { spectrum, intruders, other }: Pick<InspectFlags, "spectrum" | "intruders"> & { readonly other: string | undefined },
   context: Context,
   chosen: DeltaChoice,
 ) {
@@ -111,9 +113,12 @@ async function lookAtDeltas(
       context.log.warn(note);
     let found;
     if (spectrum) {
-      const total = { modules: one.chosen.length, operations: spectrumWork(one) };
+      if (intruders && one.isAlone) {
+        throw new RandloraError("usage", "--intruders: the base is not at hand", "name it with --base");
+      }
+      const total = { modules: one.chosen.length, operations: spectrumWork(one, intruders) };
       using showing = new ModulesBar(context, "singular values", total);
-      found = await spectra(one, showing, signal);
+      found = await spectra(one, showing, { intruders, signal });
     }
     if (second === undefined) return { spectra: found, distance: undefined };
     bar = context.progress({ title: "comparing", items: one.chosen.length, unit: "modules" });

@@ -11,6 +11,7 @@ export const INSPECT_OPTIONS = {
     defaultText: "the one that the adapter names",
   }),
   spectrum: flag({ topic: "ΔW", help: "show the singular values and the rank of each ΔW" }),
+  intruders: flag({ topic: "ΔW", help: "count intruder dimensions, too" }),
   svg: text({ value: "FILE", topic: "ΔW", help: "SVG file for a figure of the singular values" }),
   force: flag({ topic: "ΔW", help: "replace an existing output" }),
   against: text({ value: "OTHER", topic: "ΔW", help: "adapter to measure the distance to, by module and in all" }),

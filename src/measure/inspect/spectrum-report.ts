@@ -16,7 +16,7 @@ export interface DeltasJson {
     readonly effective_rank: number;
     /** Singular values above 1e-6 of the largest. */
     readonly numerical_rank: number;
-    /** Of W + ΔW, top 10, ε 0.5 (arXiv:2410.21228). */
+    /** Top 10, ε 0.5 (arXiv:2410.21228). */
     readonly intruders?: number;
     /** Not zero. */
     readonly singular_values: readonly number[];

@@ -15,28 +15,29 @@ export interface ModuleSpectrum {
   readonly norm: number;
   readonly effectiveRank: number;
   readonly numericalRank: number;
-  /** Singular directions of W + ΔW that W does not have, of the first ten; undefined where W is not at hand. */
+  /** Singular directions of W + ΔW that W does not have, of the first ten; undefined where they are not counted. */
   readonly intruders: number | undefined;
 }
 
-/** Operations that the spectra of the chosen modules take at most. */
-export function spectrumWork({ chosen, layer, isAlone }: OpenDeltas): number {
+/** Operations that the spectra of the chosen modules take at most. @param intruders whether they are counted */
+export function spectrumWork({ chosen, layer }: OpenDeltas, intruders = false): number {
   return chosen.reduce((sum, index) => {
     const { out, in: input } = layer(index);
-    return sum + singularWork(out, input) + (isAlone ? 0 : intruderWork(out, input));
+    return sum + singularWork(out, input) + (intruders ? intruderWork(out, input) : 0);
   }, 0);
 }
 
 /**
  * The singular values of each chosen ΔW, module by module.
  *
+ * @param options.intruders whether they are counted, which takes the base and time by the cube of a side
  * @param observer.work told of operations done, of `spectrumWork`
  * @throws RandloraError as `formDelta`; the signal's reason when it is aborted
  */
 export async function spectra(
   deltas: OpenDeltas,
   observer: { module(name: string): void; work(operations: number): void },
-  signal?: AbortSignal,
+  { intruders: areCounted = false, signal }: { readonly intruders?: boolean; readonly signal?: AbortSignal } = {},
 ): Promise<ModuleSpectrum[]> {
   const found: ModuleSpectrum[] = [];
   for (const index of deltas.chosen) {
@@ -49,7 +50,8 @@ export async function spectra(
       signal,
     );
     const norm = Math.sqrt(delta.data.reduce((sum, value) => sum + value * value, 0));
-    const intruders = await countIntruders(delta, await deltas.weight(index), (some) => observer.work(some), signal);
+    const weight = areCounted ? await deltas.weight(index) : undefined;
+    const intruders = await countIntruders(delta, weight, (some) => observer.work(some), signal);
     const ranks = { effectiveRank: effectiveRank(values), numericalRank: numericalRank(values) };
     found.push({ module, out, in: input, values, norm, ...ranks, intruders });
   }
