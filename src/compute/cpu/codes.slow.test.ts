@@ -8,6 +8,7 @@ import { DecodeLoop } from "../../chat/generation/decode-loop.ts";
 import { decode } from "../../chat/testing/decoder.ts";
 import { DEFAULT_SAMPLING } from "../../chat/generation/sampling.ts";
 import { TemporaryFolder } from "../../files/testing/folder.ts";
+import { runToEnd } from "../../files/testing/process.ts";
 import { loadDecoder } from "../../models/folder/load-decoder.ts";
 import { writeArchitecture } from "../../models/testing/architectures.ts";
 import { outcomeOf, Recording, settingsFor, trainInto, writeTexts } from "../../train/testing/runs.ts";
@@ -148,4 +149,12 @@ test("a run goes on with another code as with its own, and nothing is said of it
   };
   const [one, other] = [CODES[0], CODES.at(-1)];
   expect(await trained("both", [one, other])).toEqual(await trained("alone", [other]));
+});
+
+test("in WebAssembly, too, a sequence's bits depend neither on its pieces nor on its neighbors", async () => {
+  const folder = join(import.meta.dir, "../../models/decoder");
+  const files = ["recurrent.test.ts", "cache/batch.test.ts"].map((name) => join(folder, name));
+  const env = { RANDLORA_CPU_CODE: "wasm" };
+  const { status, stderr } = await runToEnd([process.execPath, "test", "--timeout", "120000", ...files], { env });
+  expect([status, stderr]).toEqual([0, expect.stringMatching(/\n [1-9]\d* pass\n 0 fail\n/)]);
 });
