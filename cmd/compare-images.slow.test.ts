@@ -92,6 +92,7 @@ test.each([
     "--templates has no meaning with --head cls",
   ],
   ["a head without its encoder", ["--head", "zero-shot"], "no encoder of texts"],
+  ["forgetting", ["--forgetting", "64"], "--forgetting 64: a model of images draws no texts"],
   ["data without images", ["--data", import.meta.dir], "no train split"],
 ])("refused: %s", async (_, args, message) => {
   const where = args.includes("--data") ? [] : ["--data", at("data")];

@@ -138,7 +138,11 @@ async function newComparison(
   const common = { ...(isEmbedded ? EMBEDDED_RUN : {}), ...flags, ...named };
   const seeds = options.seeds ?? SEEDS;
   const leastRate = isEmbedded ? EMBEDDED_RATE : 0;
-  const forgetting = facts.images ? 0 : (options.forgetting ?? TOKENS);
+  const forgetting = options.forgetting ?? (facts.images ? 0 : TOKENS);
+  if (facts.images && forgetting > 0) {
+    const cause = `--forgetting ${forgetting}: a model of images draws no texts to measure forgetting on`;
+    throw new RandloraError("usage", cause, "leave it out");
+  }
   return planComparison({ wishes, budgets, seeds, forgetting, leastRate, common, facts, base });
 }
 

@@ -37,6 +37,7 @@ export async function drawByBase(
   try {
     return await input.folder.drawn(() => draw(input, signal));
   } catch (thrown) {
+    input.gpu.letGo();
     if (signal.aborted || !(thrown instanceof RandloraError)) throw thrown;
     observer.note(`forgetting is not measured: ${thrown.message}`);
     return undefined;
@@ -46,7 +47,7 @@ export async function drawByBase(
 async function draw({ record, location, gpu }: Input, signal: AbortSignal): Promise<DrawnByBase> {
   const { forgetting, contenders } = record.comparison;
   const [{ contextLength }, tokenizer] = [await loadConfig(location.folder), await loadTokenizer(location.folder)];
-  const length = Math.min(LENGTH, contextLength - 1);
+  const length = Math.max(1, Math.min(LENGTH, contextLength - 1));
   const beginning = await beginningOf(location.folder, tokenizer);
   const drawn = drawnTexts({ count: Math.ceil(forgetting / length), length, beginning, seed: SEED });
   let texts: DrawnByBase["texts"] = [];
@@ -88,6 +89,7 @@ export async function forgettingOfRun(
     const { mean, error } = forgettingOf(known, found.adapted ?? found.base);
     return { forgetting: mean, forgetting_error: error };
   } catch (thrown) {
+    gpu.letGo();
     // What was trained counts without it.
     if (signal.aborted || !(thrown instanceof RandloraError)) throw thrown;
     observer.warn(`its forgetting is not measured: ${thrown.message}`);

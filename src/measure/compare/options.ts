@@ -7,6 +7,9 @@ import { FINETUNE_OPTIONS, RUN_OPTIONS } from "../../train/settings/options.ts";
 import { partOf } from "../../train/settings/setting.ts";
 import type { Spread } from "./statistics.ts";
 
+/** The most tokens that forgetting is measured on. */
+export const MOST_DRAWN = 2 ** 20;
+
 /** The options of `randlora compare`. */
 export const COMPARE_OPTIONS = {
   methods: list(
@@ -57,7 +60,7 @@ export const COMPARE_OPTIONS = {
     topic: "Comparison",
     help: "tokens that the base draws, to measure forgetting on after each run; 0: none",
     min: 0,
-    max: 2 ** 20,
+    max: MOST_DRAWN,
     defaultText: "4096",
   }),
   out: text({ short: "o", value: "DIR", topic: "Comparison", help: "folder of the comparison to write" }),

@@ -34,8 +34,8 @@ export function comparePage(compared: Compared, split?: Split): string {
     "",
     ...conclusions(compared).map((line) => `- ${cell(line)}`),
     "",
-    "Learning rates are each method's default, or as given: none was tuned here. `loss` is the mean over the last quarter of the",
-    "steps, `validation` the lowest validation loss (that of best/), `off` the distance to the wanted number of parameters (in the",
+    "Learning rates are each method's default, or as given: of swept values the best one on the validation data",
+    "is named. `loss` is the mean over the last quarter of the steps, `validation` the lowest validation loss (that of best/), `off` the distance to the wanted number of parameters (in the",
     `contest up to ${100 * FAIR_DISTANCE} %), \`time\` that of the training steps alone. A winner is named where its mean is lower than that of`,
     "each other method by Student's paired t test over the seeds, at most once in twenty comparisons of equal methods, also where",
     "seeds were added after a look at the results.",
@@ -46,6 +46,9 @@ export function comparePage(compared: Compared, split?: Split): string {
       : [
           "`forgetting` is KL(base ‖ adapted) a token, on texts that the base drew once for all runs (forgetting.json), as `eval",
           "forgetting` measures it; `s.e.` is its standard error over these texts. In the figure the Pareto front is dashed.",
+          ...(new Set(comparison.contenders.map(({ settings }) => settings.quantize)).size > 1
+            ? ["That of quantized runs counts what quantizing cost, too: the base was not quantized."]
+            : []),
           "",
           `![loss against forgetting](${FIGURES.trade})`,
         ]),

@@ -89,6 +89,7 @@ describe("sizes", () => {
       "--params 1B: no method has about so many trainable parameters",
       "the nearest is lora with 40,960",
     ],
+    [{ budgets: { wish: wish("c3a"), size: 7 } }, "--like c3a:7: these modules have no c3a of rank 7", "another rank"],
     [{ wishes: [wish("full")], budgets: undefined }, "--methods: no method that trains less", ""],
     [{ budgets: { wish: wish("full"), size: 8 } }, "--like: no method that trains less", ""],
     [{ budgets: { wish: wish("lora"), size: 65 } }, "--like lora:65: its largest rank", "at most 64"],
@@ -149,6 +150,7 @@ describe("compare.json", () => {
     [{ version: 2 }, '"version"'],
     [{ budgets: [0] }, '"budgets.0"'],
     [{ seeds: 1e300 }, '"seeds"'],
+    [{ forgetting: 1e12 }, '"forgetting"'],
     [{ methods: [] }, '"methods"'],
     [{ methods: [{ method: "lora", budget: 1, settings: { method: "lora" } }] }, "compare.json: lora: "],
     [{ more: 1 }, '"more"'],
@@ -165,8 +167,10 @@ describe("compare.json", () => {
 test("texts that were drawn are read with their losses, else the file is named", async () => {
   const drawn = { texts: [[1, 2, 3]], base: { nll: 0.5, sums: [{ nll: 1, tokens: 2 }] } };
   expect(parseDrawn({ ...drawn, base: { ...drawn.base, tokens: 2 } }, "f")).toEqual(drawn);
-  const refusal = await refusalOf(() => parseDrawn({ ...drawn, texts: [[1.5]] }, "forgetting.json"));
-  expect([refusal.code, refusal.message]).toEqual(["format", expect.stringContaining("forgetting.json: ")]);
+  for (const texts of [[[1.5, 2, 3]], [[1, 2]], [[1, 2, 3], [1]]]) {
+    const refusal = await refusalOf(() => parseDrawn({ ...drawn, texts }, "forgetting.json"));
+    expect([refusal.code, refusal.message]).toEqual(["format", expect.stringContaining("forgetting.json: ")]);
+  }
 });
 
 describe("a resumed comparison", () => {
@@ -185,7 +189,7 @@ describe("a resumed comparison", () => {
     const recorded = plan({ wishes: [wish("lora"), wish("full")] });
     expect(resumedComparison(recorded, NOTHING)).toEqual(recorded);
     const common = { model: STORIES, seed: 0, epochs: 1, targets: ["q_proj"], saveEvery: 7, keep: 2 };
-    const same = { labels: ["full", "lora"], budgets: [2000], rates: new Map([["lora", [1e-4, 2]]]), common };
+    const same = { labels: ["full", "lora"], budgets: [2000], rates: new Map([["lora", [1e-4]]]), common };
     expect(resumedComparison(recorded, { ...NOTHING, ...same, seeds: 5 })).toEqual({ ...recorded, seeds: 5 });
   });
 
@@ -204,6 +208,13 @@ describe("a resumed comparison", () => {
     expect(plannedRuns(recorded)[1]?.name).toBe("lora_3e-4-seed-0");
   });
 
+  test("may name the values that were swept, all of them", () => {
+    const wishes = [1e-4, 3e-4].map((rate) => ({ ...wish("lora", {}, rate), label: `lora@${rate}` }));
+    const recorded = plan({ wishes });
+    const rates = new Map(wishes.map(({ label }) => [label, [1e-4, 3e-4]]));
+    expect(resumedComparison(recorded, { ...NOTHING, rates })).toEqual(recorded);
+  });
+
   test.each([
     [{ labels: ["vera"] }, "--methods vera: the comparison cannot be resumed with another value; it had lora,full"],
     [{ budgets: [2000, 3000] }, "--params 2000,3000: "],
@@ -213,6 +224,7 @@ describe("a resumed comparison", () => {
       { rates: new Map([["lora", [1]]]) },
       "--learning-rate lora=1: the comparison cannot be resumed with another value; it had 0.0001",
     ],
+    [{ rates: new Map([["lora", [1e-4, 2]]]) }, "--learning-rate lora=0.0001,2: "],
     [{ alphas: new Map([["lora", [3, 5]]]) }, "--alpha lora=3,5: "],
     [{ common: { steps: 6 } }, "--steps 6: the comparison cannot be resumed with another value; it had none"],
     [{ common: { evalEvery: 6 } }, "--eval-every 6: "],

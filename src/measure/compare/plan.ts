@@ -181,6 +181,11 @@ function budgetsOf(asked: ComparisonWish): readonly number[] {
     throw new RandloraError("usage", cause, `give at most ${most}`);
   }
   const budget = capacity.count(modules, Math.min(size, most), given);
+  if (!Number.isFinite(budget)) {
+    const flag = like === undefined ? "--methods" : `--like ${likeText(like)}`;
+    const cause = `${flag}: these modules have no ${wish.label} of ${capacity.setting} ${size}`;
+    throw new RandloraError("usage", cause, `give another ${capacity.setting}, or --params N`);
+  }
   return [like === undefined ? reachable(asked, budget) : budget];
 }
 

@@ -90,7 +90,6 @@ describe("learning rates", () => {
     const rates = ["lora=2", "1e-3", "lora+alpha=8=5"];
     const methods = ["randlora", "lora", "lora+rslora", "lora+alpha=8"];
     expect(wishes(methods, rates).map(({ learningRate }) => learningRate)).toEqual([1e-3, 2, 2, 5]);
-    expect(wishes(["lora"], ["1", "2"])[0]?.learningRate).toBe(2);
     expect(wishes(["randlora", "lora"], ["lora=0.5"]).map(({ learningRate }) => learningRate)).toEqual([
       undefined,
       0.5,
@@ -124,6 +123,11 @@ describe("sweeps", () => {
       ["vera@3e-4", 3e-4, undefined],
       ["full", 0.02, undefined],
     ]);
+  });
+
+  test("values of an option that is repeated are joined", () => {
+    const found = wishes(["lora", "vera"], ["2", "1,2", "vera=4", "vera=3"]);
+    expect(found.map(({ label }) => label)).toEqual(["lora@1", "lora@2", "vera@3", "vera@4"]);
   });
 
   test("values can be written behind a method; they win", () => {

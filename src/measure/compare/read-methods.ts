@@ -172,7 +172,7 @@ function readValues(
     const at = text.lastIndexOf("=");
     const values = text.slice(at + 1).split(",");
     const read = values.map((value) => Number(readValue(option, value.trim(), flag)));
-    return { name: at < 0 ? undefined : text.slice(0, at), values: [...new Set(read)].toSorted((a, b) => a - b) };
+    return { name: at < 0 ? undefined : text.slice(0, at), values: read };
   });
   const names = specs.flatMap(({ label, method }) => [label, familyOf(label), method]);
   const unknown = named.find(({ name }) => name !== undefined && !names.includes(name))?.name;
@@ -184,8 +184,14 @@ function readValues(
   }
   for (const { label, method } of specs) {
     for (const wanted of [undefined, method, familyOf(label), label]) {
-      const last = named.findLast(({ name }) => name === wanted && (name !== undefined || isMeant(method)));
-      if (last !== undefined) found.set(label, last.values);
+      // An option that is repeated lists as one of several values does.
+      const own = named.filter(({ name }) => name === wanted && (name !== undefined || isMeant(method)));
+      const values = new Set(own.flatMap((one) => one.values));
+      if (values.size > 0)
+        found.set(
+          label,
+          [...values].toSorted((a, b) => a - b),
+        );
     }
   }
   return found;

@@ -4,7 +4,7 @@ import { brief, oneLine, quote } from "../../files/failure.ts";
 import type { SourceHashes } from "../../train/model/same-sources.ts";
 import { formatSettings, parseTrainSettings } from "../../train/settings/settings.ts";
 import { plannedRuns } from "./plan.ts";
-import type { RunResult } from "./options.ts";
+import { MOST_DRAWN, type RunResult } from "./options.ts";
 import type { Comparison, DrawnByBase } from "./types.ts";
 
 /** What compare.json holds: what is compared, on what, and what came of it so far. */
@@ -49,7 +49,7 @@ const RECORD = v.strictObject({
   seeds: positive,
   looks: v.optional(v.array(positive), []),
   dropped: v.optional(v.array(label), []),
-  forgetting: v.optional(count, 0),
+  forgetting: v.optional(v.pipe(count, v.maxValue(MOST_DRAWN)), 0),
   sha256: v.optional(
     v.strictObject({ data: hash, pixels: v.optional(hash), base: v.optional(hash), config: v.optional(hash) }),
   ),
@@ -94,10 +94,17 @@ export function parseResult(json: unknown, file: string): RunResult {
 }
 
 const loss = v.pipe(v.number(), v.finite());
-const DRAWN = v.strictObject({
-  texts: v.array(v.array(count)),
-  base: v.object({ nll: loss, sums: v.array(v.strictObject({ nll: loss, tokens: count })) }),
-});
+const DRAWN = v.pipe(
+  v.strictObject({
+    texts: v.array(v.array(count)),
+    base: v.object({ nll: loss, sums: v.array(v.strictObject({ nll: loss, tokens: count })) }),
+  }),
+  v.check(
+    ({ texts, base: { sums } }) =>
+      sums.length === texts.length && sums.every(({ tokens }, at) => tokens + 1 === texts[at]?.length),
+    "its losses are not those of its texts",
+  ),
+);
 
 /** Reads the texts that the base drew. `file` is named in errors. @throws RandloraError `format` */
 export function parseDrawn(json: unknown, file: string): DrawnByBase {

@@ -281,7 +281,15 @@ describe("plots", () => {
     const text = compareText({ ...COMPARED, results }, "", Infinity, PLAIN);
     expect(text).toMatch(/validation +forgetting +s\.e\. /);
     expect(text).toMatch(/\nlora .* 0\.1050 ± 0\.0071 +0\.0100 /);
-    expect(comparePage({ ...COMPARED, results })).toContain("![loss against forgetting](forgetting.svg)");
+    const page = comparePage({ ...COMPARED, results });
+    expect(page).toContain("![loss against forgetting](forgetting.svg)");
+    expect(page).toContain("of swept values the best one on the validation data\nis named");
+    expect(page).not.toContain("quantized runs");
+    const [one, ...others] = COMPARED.comparison.contenders;
+    if (one === undefined) throw new Error("no contender");
+    const quantized = { ...one, settings: { ...one.settings, quantize: "q8" as const } };
+    const comparison = { ...COMPARED.comparison, contenders: [quantized, ...others] };
+    expect(comparePage({ ...COMPARED, comparison, results })).toContain("That of quantized runs counts");
   });
 
   test("loss against parameters: one line a method over its budgets, parameters by factors", () => {

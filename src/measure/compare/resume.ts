@@ -40,14 +40,15 @@ export function resumedComparison(recorded: Comparison, given: Given): Compariso
   }
   if (seeds < recorded.seeds) throw contradiction("seeds", String(seeds), String(recorded.seeds));
   for (const { label, settings } of recorded.contenders) {
+    const family = recorded.contenders.filter((one) => familyOf(one.label) === familyOf(label));
     const swept = [
-      ["learningRate", given.rates.get(label), settings.learningRate],
-      ["alpha", given.alphas.get(label), settings.adapter?.alpha],
+      ["learningRate", given.rates.get(label), settings.learningRate, family.map((one) => one.settings.learningRate)],
+      ["alpha", given.alphas.get(label), settings.adapter?.alpha, family.map((one) => one.settings.adapter?.alpha)],
     ] as const;
-    const other = swept.find(([, values, own]) => own !== undefined && values?.includes(own) === false);
-    if (other !== undefined) {
-      const [key, values, own] = other;
-      throw contradiction(key, `${label}=${values?.join(",")}`, String(own));
+    for (const [key, values, own, all] of swept) {
+      if (own === undefined || values === undefined) continue;
+      if (values.includes(own) && values.every((value) => all.some((one) => one === value))) continue;
+      throw contradiction(key, `${label}=${values.join(",")}`, [...new Set(all)].join(","));
     }
     // A method that trains the model itself has no settings of adapters.
     const isForeign = (key: string) => settings.adapter === null && key in ADAPTER_SETTINGS;
