@@ -66,6 +66,29 @@ export function* rowsOf(matrix: Tensor, weight?: Strided): Generator<DeltaRows> 
   }
 }
 
+/** Each block of ΔW takes a few dispatches, and what is recorded stays in memory until it runs. */
+const MOST_BLOCKS = 2 ** 14;
+
+/** Why ΔW is not cut into so many blocks, if so; their number follows from a file. */
+export function tooManyBlocks(count: number): string | undefined {
+  return count > MOST_BLOCKS ? `${count} blocks, of which a module may have ${MOST_BLOCKS}` : undefined;
+}
+
+/** Blocks (d, n) of ΔW, and of W, as far as they are in these rows: from row `o` of theirs on. */
+export function* blocksOf({ first, rows, weight }: DeltaRows, height: number, width: number) {
+  const [count, input] = rows.shape;
+  for (let at = 0; at < count;) {
+    const [d, o] = [Math.floor((first + at) / height), (first + at) % height];
+    const some = Math.min(height - o, count - at);
+    const own = laterRows(weight, at);
+    for (let n = 0; n * width < input; n++) {
+      const part = partFrom(rows, at, n * width, [some, width]);
+      yield { d, n, o, part, weight: own && { ...own, of: partFrom(own.of, 0, n * width * own.steps.col) } };
+    }
+    at += some;
+  }
+}
+
 /** W from row `first` on. */
 export function laterRows<W extends Strided | undefined>(weight: W, first: number): W {
   if (weight === undefined) return weight;

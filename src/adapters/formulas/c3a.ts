@@ -4,7 +4,7 @@ import { recordZero } from "../../compute/tensor/fill.ts";
 import { recordStridedSums } from "../../compute/tensor/strided-sums.ts";
 import type { Tensor } from "../../compute/tensor/tensor.ts";
 import { itemAt } from "../../files/item-at.ts";
-import { type DeltaRows, type Formula, moveStrided, partFrom } from "../formula/formula.ts";
+import { type DeltaRows, type Formula, moveStrided, partFrom, tooManyBlocks } from "../formula/formula.ts";
 import type { Sizes } from "../formula/config.ts";
 import { type FormulaMethod, formulaMethod } from "../formula/method.ts";
 import type { ModuleShape } from "../method/method.ts";
@@ -13,6 +13,9 @@ const KEYS = {
   block_size_pattern: v.nullish(v.record(v.string(), v.unknown()), {}),
   init_weights: v.optional(v.unknown(), true),
 };
+
+/** Rows t at once: the sum of their gradients is one of f32, and their masks can be bound at once. */
+const STRIP = 256;
 
 const divisor = (a: number, b: number): number => (b === 0 ? a : divisor(b, a % b));
 
@@ -43,7 +46,7 @@ export const C3A: FormulaMethod<"k", typeof KEYS> = {
   start: () => ({}),
   formula: circulant,
   misfit: ({ out, in: input }, { r: b }) =>
-    out % b === 0 && input % b === 0 ? undefined : `the block size ${b} does not divide its sides`,
+    out % b === 0 && input % b === 0 ? tooManyBlocks(input / b) : `the block size ${b} does not divide its sides`,
   terms: 2,
 };
 
@@ -51,21 +54,30 @@ export const c3a = formulaMethod(C3A);
 
 function circulant({ in: input }: ModuleShape, { r: b }: Sizes<typeof KEYS>): Formula<"k"> {
   const blocks = input / b;
-  /** Where j ≥ t, in row t, and where j < t, in row b + t: which of two copies of K, one b further, a column takes. */
-  const copies = (run: Run) => {
-    const isOf = (at: number) => Number(at < b * input === (at % input) % b >= Math.floor(at / input) % b);
-    return run.upload(
-      "copies",
-      [2 * b, input],
-      Float32Array.from({ length: 2 * b * input }, (_, at) => isOf(at)),
-    );
-  };
-  /** Rows t of all blocks, as far as they are among these; `m`: of the first such block. */
-  function* rowsOf({ first, rows }: DeltaRows) {
-    for (let t = 0; t < b; t++) {
-      const [m, end] = [first, first + rows.shape[0]].map((row) => Math.ceil((row - t) / b)) as [number, number];
-      const part = partFrom(rows, m * b + t - first, 0, [end - m, input]);
-      if (end > m) yield { t, m, part: { ...part, pitch: rows.pitch * b } };
+  /**
+   * Rows t of all blocks, as far as they are among these, in strips of t: which of two copies of K, one b further, a column
+   * takes is in `masks`, from the strip's last t to its first, j ≥ t, then likewise j < t. `m`: of the first such block.
+   */
+  function* stripsOf(run: Run, { first, rows }: DeltaRows) {
+    const [count] = rows.shape;
+    const ones = run.upload("0, 1, 0", [1, 3 * b], new Float32Array(3 * b).fill(1, b, 2 * b));
+    for (let at = 0, size = 0; at < Math.min(b, count); at += size) {
+      const begin = (first + at) % b;
+      size = Math.min(STRIP, b - begin, Math.min(b, count) - at);
+      const masks = run.allocate("masks", [2 * size, input]);
+      recordZero(run, masks);
+      for (let n = 0; n < 2 * blocks; n++) {
+        const copy = n % 2;
+        const of = partFrom(ones, 0, (copy + 1) * b + 1 - begin - size);
+        moveStrided(run, of, { row: 1, col: 1 }, partFrom(masks, copy * size, ((n - copy) / 2) * b, [size, b]));
+      }
+      const lines = Array.from({ length: size }, (_, line) => {
+        const row = at + line;
+        const part = { ...partFrom(rows, row, 0, [Math.ceil((count - row) / b), input]), pitch: rows.pitch * b };
+        return { t: begin + line, m: Math.floor((first + row) / b), part, mask: partFrom(masks, size - 1 - line, 0) };
+      });
+      yield { lines, copy: size * masks.pitch };
+      run.release(masks);
     }
   }
   /** Records what is done with K's blocks n as `wide` has them, behind b columns of each row and before b more. */
@@ -86,27 +98,31 @@ function circulant({ in: input }: ModuleShape, { r: b }: Sizes<typeof KEYS>): Fo
       return itemAt(k, (m * blocks + n) * b + ((((col - row) % b) + b) % b)) / input;
     },
     form(run, { k }, scale, rows, accumulate) {
-      const [wide, of] = [wideOf(run, k), copies(run)];
+      const wide = wideOf(run, k);
       each(wide, k, (here, there) => moveStrided(run, there, { row: there.pitch, col: 1 }, here));
-      for (const { t, m, part: y } of rowsOf(rows)) {
-        const x = { of: partFrom(wide, m, b - t), steps: { row: wide.pitch, col: 1, term: b } };
-        const w = { of: partFrom(of, t, 0), steps: { row: 0, col: 1, term: b * of.pitch } };
-        recordStridedSums(run, { x, w, y, terms: 2, scale: scale / input, accumulate });
+      for (const { lines, copy } of stripsOf(run, rows)) {
+        for (const { t, m, part: y, mask } of lines) {
+          const x = { of: partFrom(wide, m, b - t), steps: { row: wide.pitch, col: 1, term: b } };
+          const w = { of: mask, steps: { row: 0, col: 1, term: copy } };
+          recordStridedSums(run, { x, w, y, terms: 2, scale: scale / input, accumulate });
+        }
       }
       run.release(wide);
     },
     fold(run, _, scale, rows, { k }) {
-      const [wide, of] = [wideOf(run, k), copies(run)];
-      for (const { t, m, part: g } of rowsOf(rows)) {
-        for (const copy of [0, b]) {
-          const x = { of: g, steps: { row: g.pitch, col: 1, term: 0 } };
-          const w = { of: partFrom(of, copy + t, 0), steps: { row: 0, col: 1, term: 0 } };
-          const y = partFrom(wide, m, b + copy - t, g.shape);
-          recordStridedSums(run, { x, w, y, terms: 1, scale: scale / input, accumulate: true });
+      for (const { lines, copy } of stripsOf(run, rows)) {
+        const wide = wideOf(run, k);
+        for (const { t, m, part: g, mask } of lines) {
+          for (const second of [0, 1]) {
+            const x = { of: g, steps: { row: g.pitch, col: 1, term: 0 } };
+            const w = { of: partFrom(mask, 0, second * copy), steps: { row: 0, col: 1, term: 0 } };
+            const y = partFrom(wide, m, b + second * b - t, g.shape);
+            recordStridedSums(run, { x, w, y, terms: 1, scale: scale / input, accumulate: true });
+          }
         }
+        each(wide, k, (here, there) => moveStrided(run, here, { row: here.pitch, col: 1 }, there));
+        run.release(wide);
       }
-      each(wide, k, (here, there) => moveStrided(run, here, { row: here.pitch, col: 1 }, there));
-      run.release(wide);
     },
   };
 }

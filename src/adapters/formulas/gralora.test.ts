@@ -15,4 +15,6 @@ test("a LoRA beside the blocks is refused; sides and ranks that k does not divid
   expect([refusal.code, refusal.message]).toEqual(["adapter", expect.stringContaining('a.json: "hybrid_r" is 2')]);
   const count = (out: number, rank: number) => gralora.training.capacity.count([{ out, in: 8 }], rank, {});
   expect([count(6, 2), count(6, 3), count(7, 2)]).toEqual([28, Infinity, Infinity]);
+  const own = { gralora_k: 256, hybrid_r: 0 };
+  expect(GRALORA.misfit?.({ out: 256, in: 512 }, { r: 256, own })).toMatch(/^65536 blocks/);
 });

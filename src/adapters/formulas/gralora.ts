@@ -5,7 +5,7 @@ import { recordStridedSums } from "../../compute/tensor/strided-sums.ts";
 import type { Tensor } from "../../compute/tensor/tensor.ts";
 import { itemAt } from "../../files/item-at.ts";
 import { positiveInteger } from "../base/config-keys.ts";
-import { type DeltaRows, type Formula, moveStrided, partFrom } from "../formula/formula.ts";
+import { blocksOf, type Formula, moveStrided, partFrom, tooManyBlocks } from "../formula/formula.ts";
 import type { Sizes } from "../formula/config.ts";
 import { type FormulaMethod, formulaMethod } from "../formula/method.ts";
 import type { ModuleShape } from "../method/method.ts";
@@ -41,7 +41,9 @@ export const GRALORA: FormulaMethod<"a" | "b", typeof KEYS> = {
   formula: blocks,
   misfit({ out, in: input }, { r, own: { gralora_k: k } }) {
     const rest = [out, input, r].find((size) => size % k !== 0);
-    return rest === undefined ? undefined : `gralora_k ${k} does not divide ${rest === r ? "the rank" : "its sides"}`;
+    return rest === undefined
+      ? tooManyBlocks(k * k)
+      : `gralora_k ${k} does not divide ${rest === r ? "the rank" : "its sides"}`;
   },
   terms: 2,
 };
@@ -50,15 +52,6 @@ export const gralora = formulaMethod(GRALORA);
 
 function blocks({ out, in: input }: ModuleShape, { r, own: { gralora_k: k } }: Sizes<typeof KEYS>): Formula<"a" | "b"> {
   const [height, width, terms] = [out / k, input / k, r / k];
-  /** Blocks (d, n), as far as they are in these rows: from row `o` of theirs on. */
-  function* blocksOf({ first, rows }: DeltaRows) {
-    for (let d = 0; d < k; d++) {
-      const [begin, end] = [Math.max(first, d * height), Math.min(first + rows.shape[0], (d + 1) * height)];
-      const [at, o, count] = [begin - first, begin - d * height, end - begin];
-      if (count <= 0) continue;
-      for (let n = 0; n < k; n++) yield { d, n, o, part: partFrom(rows, at, n * width, [count, width]) };
-    }
-  }
   return {
     at({ a, b }, row, col) {
       const [d, o, n, i] = [Math.floor(row / height), row % height, Math.floor(col / width), col % width];
@@ -73,7 +66,7 @@ function blocks({ out, in: input }: ModuleShape, { r, own: { gralora_k: k } }: S
       if (!accumulate) recordZero(run, rows.rows);
       const across = run.allocate("Aᵀ", [r, input]);
       moveStrided(run, a, { row: 1, col: a.pitch }, across, { accumulate: false });
-      for (const { d, n, o, part: y } of blocksOf(rows)) {
+      for (const { d, n, o, part: y } of blocksOf(rows, height, width)) {
         const x = { of: partFrom(across, d * terms, n * width), steps: { row: 0, col: 1, term: across.pitch } };
         const w = { of: partFrom(b, d * r + n * terms, o), steps: { row: 1, col: 0, term: b.pitch } };
         recordStridedSums(run, { x, w, y, terms, scale, accumulate: true });
@@ -81,7 +74,7 @@ function blocks({ out, in: input }: ModuleShape, { r, own: { gralora_k: k } }: S
       run.release(across);
     },
     fold(run, { a, b }, scale, rows, gradients) {
-      for (const { d, n, o, part: g } of blocksOf(rows)) {
+      for (const { d, n, o, part: g } of blocksOf(rows, height, width)) {
         const [count] = g.shape;
         /** y = scale · Σ over `some` terms, w's elements at these steps from row to row and from term to term. */
         const sum = (y: Tensor, of: Tensor, w: Tensor, row: number, term: number, some: number) => {

@@ -30,4 +30,6 @@ test("blocks that do not divide a module's sides are refused before anything is 
   const own = { init_weights: "bat", mini_r: 1 } as const;
   expect(MISS.misfit?.({ out: 10, in: 12 }, { r: 4, own })).toBe("r 4 does not divide its sides");
   expect(MISS.misfit?.({ out: 10, in: 12 }, { r: 4, own: { ...own, init_weights: "mini" } })).toBeUndefined();
+  expect(MISS.misfit?.({ out: 512, in: 512 }, { r: 1, own })).toBe("262144 blocks, of which a module may have 16384");
+  expect(MISS.misfit?.({ out: 512, in: 512 }, { r: 4, own })).toBeUndefined();
 });

@@ -2,11 +2,18 @@ import * as v from "valibot";
 import { recordZero } from "../../compute/tensor/fill.ts";
 import { recordGemm } from "../../compute/tensor/gemm.ts";
 import type { Run } from "../../compute/tensor/run.ts";
-import { recordStridedSums, type Strided } from "../../compute/tensor/strided-sums.ts";
-import type { Tensor } from "../../compute/tensor/tensor.ts";
+import { recordStridedSums } from "../../compute/tensor/strided-sums.ts";
 import { itemAt } from "../../files/item-at.ts";
 import { positiveInteger } from "../base/config-keys.ts";
-import { type DeltaRows, type Formula, laterRows, moveStrided, ones, partFrom } from "../formula/formula.ts";
+import {
+  blocksOf,
+  type DeltaRows,
+  type Formula,
+  moveStrided,
+  ones,
+  partFrom,
+  tooManyBlocks,
+} from "../formula/formula.ts";
 import type { Sizes } from "../formula/config.ts";
 import { type FormulaMethod, formulaMethod } from "../formula/method.ts";
 import type { ModuleShape } from "../method/method.ts";
@@ -42,10 +49,14 @@ export const MISS: FormulaMethod<"d", typeof KEYS> = {
     meaning: "the block is (r, out), with init_weights mini (r, mini_r), with bat (out/r, r, r)",
   },
   start: () => ({}),
-  formula: (module, sizes) => (sizes.own.init_weights === "bat" ? affine(module, sizes.r) : sharedBlock(module, sizes)),
+  formula: (module, sizes) => (sizes.own.init_weights === "bat" ? affine(sizes.r) : sharedBlock(module, sizes)),
   takesWeight: ({ init_weights: init }) => init === "bat",
-  misfit: ({ out, in: input }, { r, own }) =>
-    own.init_weights === "bat" && (out % r !== 0 || input % r !== 0) ? `r ${r} does not divide its sides` : undefined,
+  misfit({ out, in: input }, { r, own }) {
+    if (own.init_weights !== "bat") return undefined;
+    return out % r !== 0 || input % r !== 0
+      ? `r ${r} does not divide its sides`
+      : tooManyBlocks((out / r) * (input / r));
+  },
   terms: 1,
 };
 
@@ -97,17 +108,11 @@ function sharedBlock({ out, in: input }: ModuleShape, { r, own }: Sizes<typeof K
 }
 
 /** Blocks (p, q): W · Dₚ + Dₚ. */
-function affine({ out, in: input }: ModuleShape, r: number): Formula<"d"> {
-  /** Calls with each block's rows among these: from row `a` of Dₚ on, with the block in a matrix of such rows and in W. */
-  const blocks = ({ first, rows, weight }: DeltaRows, of: (p: number, a: number, y: Tensor, w: Strided) => void) => {
-    if (weight === undefined) throw new Error("MiSS's formula takes W");
-    for (let p = Math.floor(first / r); p * r < Math.min(out, first + rows.shape[0]); p++) {
-      const [begin, end] = [Math.max(first, p * r), Math.min(first + rows.shape[0], (p + 1) * r)];
-      for (let col = 0; col < input; col += r) {
-        const own = laterRows(weight, begin - first);
-        const w = { ...own, of: { ...own.of, offset: own.of.offset + col * own.steps.col } };
-        of(p, begin - p * r, partFrom(rows, begin - first, col, [end - begin, r]), w);
-      }
+function affine(r: number): Formula<"d"> {
+  const blocks = function* (rows: DeltaRows) {
+    for (const { d: p, o, part, weight } of blocksOf(rows, r, r)) {
+      if (weight === undefined) throw new Error("MiSS's formula takes W");
+      yield { p, a: o, part, ...weight };
     }
   };
   return {
@@ -117,23 +122,23 @@ function affine({ out, in: input }: ModuleShape, r: number): Formula<"d"> {
       for (let c = 0; c < r; c++) sum += weight(row, q * r + c) * itemAt(d, (p * r + c) * r + b);
       return sum;
     },
-    form(run, { d }, scale, part, accumulate) {
-      if (!accumulate) recordZero(run, part.rows);
-      blocks(part, (p, a, y, { of, steps }) => {
+    form(run, { d }, scale, rows, accumulate) {
+      if (!accumulate) recordZero(run, rows.rows);
+      for (const { p, a, part: y, of, steps } of blocks(rows)) {
         const x = { of, steps: { row: steps.row, col: 0, term: steps.col } };
         const w = { of: partFrom(d, p * r, 0), steps: { row: 0, col: 1, term: d.pitch } };
         recordStridedSums(run, { x, w, y, terms: r, scale, accumulate: true });
         moveStrided(run, partFrom(d, p * r + a, 0), { row: d.pitch, col: 1 }, y, { scale });
-      });
+      }
     },
-    fold(run, _, scale, part, { d }) {
-      blocks(part, (p, a, g, { of, steps }) => {
+    fold(run, _, scale, rows, { d }) {
+      for (const { p, a, part: g, of, steps } of blocks(rows)) {
         const x = { of, steps: { row: steps.col, col: 0, term: steps.row } };
         const w = { of: g, steps: { row: 0, col: 1, term: g.pitch } };
         const y = partFrom(d, p * r, 0, [r, r]);
         recordStridedSums(run, { x, w, y, terms: g.shape[0], scale, accumulate: true });
         moveStrided(run, g, { row: g.pitch, col: 1 }, partFrom(d, p * r + a, 0, g.shape), { scale });
-      });
+      }
     },
   };
 }
