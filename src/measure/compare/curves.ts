@@ -4,7 +4,7 @@ import type { Measure, MethodSummary } from "./options.ts";
 import { plannedRuns } from "./plan.ts";
 import type { ComparisonRecord } from "./record.ts";
 import type { Spread } from "./statistics.ts";
-import { isReference, type PlannedRun } from "./types.ts";
+import { formatLabel, isReference, parseLabel, type PlannedRun } from "./types.ts";
 import { formatCount } from "../../terminal/format.ts";
 import type { Metrics } from "../../train/types.ts";
 import { type Axis, axesOver, type LossPoint, roundAxis } from "../../terminal/charts/axes.ts";
@@ -118,7 +118,11 @@ export function tradeFigure({ comparison, results }: ComparisonRecord): TradeFig
   const key = measureOf(results);
   const points = summaries(comparison, results).flatMap(({ method, budget, forgetting, [key]: loss }) => {
     const size = comparison.budgets.length > 1 && budget !== null ? ` ${formatCount(budget)}` : "";
-    const point = { curve: `${curveOf(method)}${size}`, name: `${method}${size}` };
+    const { family, rates, alphas } = parseLabel(method);
+    // Over what is swept; of two values over rates, a curve for each α.
+    const curve = formatLabel({ family, rates: [], alphas: rates.length > 0 ? alphas : [] });
+    const value = Number(rates[0] ?? alphas[0] ?? 0);
+    const point = { curve: `${curve}${size}`, name: `${method}${size}`, value };
     return forgetting === null || loss === null ? [] : [{ ...point, forgetting, loss }];
   });
   if (points.length === 0) return undefined;
@@ -127,15 +131,11 @@ export function tradeFigure({ comparison, results }: ComparisonRecord): TradeFig
     points.flatMap(({ [of]: { mean, deviation } }) => [mean - (deviation ?? 0), mean + (deviation ?? 0)]);
   return {
     measure: nameOfMeasure(key),
-    methods: [...Map.groupBy(placed, ({ curve }) => curve)].map(([name, own]) => ({ name, points: own })),
+    methods: [...Map.groupBy(placed, ({ curve }) => curve)].map(([name, own]) => {
+      return { name, points: own.toSorted((a, b) => a.value - b.value) };
+    }),
     axes: { x: roundAxis([0, ...ends("forgetting")], 6), y: roundAxis(ends("loss"), 6) },
   };
-}
-
-/** The curve of a label: a method's over what is swept; of two values a curve over rates for each α. */
-function curveOf(label: string): string {
-  const [method = "", ...swept] = label.split("@");
-  return [method, ...(swept.length > 1 ? swept.filter((value) => value.startsWith("alpha=")) : [])].join("@");
 }
 
 type Costs = Pick<TradePoint, "forgetting" | "loss">;

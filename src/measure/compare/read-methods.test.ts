@@ -143,6 +143,11 @@ describe("sweeps", () => {
   test.each([
     [["lora@fast"], [], `--methods lora@fast: "fast" is not a number`],
     [["lora@1e-4", "lora"], ["lora=1e-4,2"], "--methods: lora@1e-4 is there twice"],
+    [["lora@alpha=8@1e-3", "lora@1e-3@alpha=8"], [], "--methods: lora@1e-3@alpha=8 is there twice"],
+    [["lora@1e-3@1e-2"], [], "--methods lora@1e-3@1e-2: two learning rates"],
+    [["lora+alpha=8@alpha=16"], [], "--methods lora+alpha=8@alpha=16: two values of alpha"],
+    [["lora@1e-3", "vera"], ["lora=1e-2"], "--learning-rate and --methods lora@1e-3: both say a value"],
+    [["lora@1e-3"], ["1e-2"], "--learning-rate and --methods lora@1e-3: both say a value"],
   ] as const)("%j with %j is refused", async (methods, rates, message) => {
     expect((await refusalOf(() => wishes([...methods], [...rates]))).message).toContain(message);
   });

@@ -1,8 +1,8 @@
 import { methodNamed } from "../../adapters/methods.ts";
 import { METHOD_NAMES, USUALLY_COMPARED } from "../../adapters/method-names.ts";
 import type { LikeWish } from "./plan.ts";
-import { familyOf, type Wish } from "./types.ts";
-import { RandloraError } from "../../files/errors.ts";
+import { familyOf, formatLabel, parseLabel, type Wish } from "./types.ts";
+import { Contradiction, RandloraError } from "../../files/errors.ts";
 import { number } from "../../terminal/options/command.ts";
 import { flagName } from "../../terminal/options/names.ts";
 import { nearest } from "../../files/nearest.ts";
@@ -15,7 +15,6 @@ import { ADAPTER_OPTIONS } from "../../train/settings/adapter-options.ts";
 import { askedSettings } from "../../train/command/settings.ts";
 
 const RATE = number({ help: "", min: 0 });
-const ALPHA = "alpha=";
 
 /** What `randlora finetune` gets where nothing is given. */
 const NOTHING_GIVEN = absentValues(FINETUNE_OPTIONS);
@@ -43,10 +42,14 @@ export function readWishes({ methods, ...swept }: Pick<CompareOptions, "methods"
       (rate, _, { length: ofRates }) =>
         several("alpha" in spec.flags ? undefined : alphas.get(spec.label)).map(
           (alpha, _, { length: ofAlphas }): Wish => {
-            const label = [spec.label, ofRates > 1 && rateText(rate ?? NaN), ofAlphas > 1 && `alpha=${alpha}`];
+            const label = {
+              ...parseLabel(spec.label),
+              ...(ofRates > 1 && { rates: [rateText(rate ?? NaN)] }),
+              ...(ofAlphas > 1 && { alphas: [String(alpha)] }),
+            };
             return {
               ...spec,
-              label: label.filter((part) => part !== false).join("@"),
+              label: formatLabel(label),
               flags: { ...spec.flags, ...(alpha === undefined ? {} : { alpha }) },
               learningRate: rate ?? spec.learningRate,
             };
@@ -82,8 +85,8 @@ export function readLike(text: string): LikeWish {
 
 /** `METHOD+FLAG+FLAG=VALUE@RATE@alpha=A`. */
 function readMethod(text: string, source: string): Wish {
-  const [spec = "", ...swept] = text.split("@");
-  const [name = "", ...flags] = spec.split("+");
+  const { family, ...swept } = parseLabel(text);
+  const [name = "", ...flags] = family.split("+");
   const method = METHOD_NAMES.find((one) => one === name);
   if (method === undefined) {
     const near = nearest(name, METHOD_NAMES);
@@ -91,16 +94,16 @@ function readMethod(text: string, source: string): Wish {
     throw new RandloraError("usage", `${source}: ${JSON.stringify(name)} is no method`, hint);
   }
   const given = Object.fromEntries(flags.map((flag) => readFlag(flag, `${source} ${text}`)));
-  let [label, alpha, learningRate]: [string, number | undefined, number | undefined] = [spec, undefined, undefined];
-  for (const one of swept) {
-    const isAlpha = one.startsWith(ALPHA);
-    const value = Number(
-      readValue(isAlpha ? ADAPTER_OPTIONS.alpha : RATE, isAlpha ? one.slice(ALPHA.length) : one, `${source} ${text}`),
-    );
-    if (isAlpha) alpha = value;
-    else learningRate = value;
-    label += `@${isAlpha ? `${ALPHA}${value}` : rateText(value)}`;
+  const [rates, alphas] = [
+    swept.rates.map((one) => Number(readValue(RATE, one, `${source} ${text}`))),
+    swept.alphas.map((one) => Number(readValue(ADAPTER_OPTIONS.alpha, one, `${source} ${text}`))),
+  ];
+  if (rates.length > 1 || alphas.length + Number("alpha" in given) > 1) {
+    const cause = `${source} ${text}: two ${rates.length > 1 ? "learning rates" : "values of alpha"}`;
+    throw new RandloraError("usage", cause, "list a method once for each value");
   }
+  const [learningRate, alpha] = [rates[0], alphas[0]];
+  const label = formatLabel({ family, rates: rates.map(rateText), alphas: alphas.map(String) });
   const own = { ...NOTHING_GIVEN, ...given, ...(alpha === undefined ? {} : { alpha }) };
   return { label, method, flags: askedSettings(undefined, own), learningRate };
 }
@@ -139,18 +142,21 @@ function readValue(option: Option<unknown>, text: string, source: string): unkno
   }
 }
 
+/** A method as listed, or as recorded: then without values of its own. */
+type Spec = Pick<Wish, "label" | "method"> & Partial<Wish>;
+
 /** The values of `--learning-rate` and `--alpha` by label. @throws {RandloraError} `usage` as {@link readValues} */
 export function readSwept(
   { learningRate, alpha }: Swept,
-  specs: readonly Pick<Wish, "label" | "method">[],
+  specs: readonly Spec[],
 ): { readonly rates: ReadonlyMap<string, readonly number[]>; readonly alphas: ReadonlyMap<string, readonly number[]> } {
   const hasAlpha = (name: string) => {
     const { training } = methodNamed(name);
     return training.result === "adapter" && training.usual.alphaPerRank !== null;
   };
   return {
-    rates: readValues(learningRate, specs, "--learning-rate", RATE, () => true),
-    alphas: readValues(alpha, specs, "--alpha", ADAPTER_OPTIONS.alpha, hasAlpha),
+    rates: readValues(learningRate, specs, "learningRate", RATE, () => true),
+    alphas: readValues(alpha, specs, "alpha", ADAPTER_OPTIONS.alpha, hasAlpha),
   };
 }
 
@@ -158,15 +164,16 @@ export function readSwept(
  * Values by label, ascending: those of a listed method win over those of the bare method, and these over those for all. A
  * label that says its own (`lora@3e-4`) is one of a method that is swept.
  * @param isMeant does a value for all concern this method?
- * @throws {RandloraError} `usage` for what is no number, and for one of no listed method
+ * @throws {RandloraError} `usage` for what is no number, for one of no listed method, and where each has its own
  */
 function readValues(
   texts: readonly string[],
-  specs: readonly Pick<Wish, "label" | "method">[],
-  flag: string,
+  specs: readonly Spec[],
+  key: keyof Swept,
   option: Option<unknown>,
   isMeant: (method: string) => boolean,
 ): ReadonlyMap<string, readonly number[]> {
+  const flag = `--${flagName(key)}`;
   const found = new Map<string, readonly number[]>();
   const named = texts.map((text) => {
     const at = text.lastIndexOf("=");
@@ -181,6 +188,15 @@ function readValues(
     const hint =
       near === undefined ? `compared are ${specs.map(({ label }) => label).join(", ")}` : `did you mean ${near}?`;
     throw new RandloraError("usage", `${flag}: ${JSON.stringify(unknown)} is not compared`, hint);
+  }
+  for (const { name } of named) {
+    const meant = specs.filter(({ label, method }) =>
+      name === undefined ? isMeant(method) : [label, familyOf(label), method].includes(name),
+    );
+    const isOwn = ({ learningRate, flags }: Spec) => (key === "alpha" ? flags?.alpha : learningRate) !== undefined;
+    if (meant.length === 0 || !meant.every(isOwn)) continue;
+    const cause = `${flag} and --methods ${meant.map(({ label }) => label).join(",")}: both say a value`;
+    throw new Contradiction(["methods", key], cause, "give one of them");
   }
   for (const { label, method } of specs) {
     for (const wanted of [undefined, method, familyOf(label), label]) {

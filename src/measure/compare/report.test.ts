@@ -267,7 +267,7 @@ describe("plots", () => {
     expect(tradeSvg(figure, "t").match(/ r="8"/g)).toHaveLength(2);
     expect(tradeSvg(figure, "t").match(/<path /g)).toHaveLength(1);
     // A sweep is one curve, of two values one for each α.
-    const labels = ["lora@1e-4@alpha=8", "lora@1e-4@alpha=16", "lora@3e-4@alpha=8", "full@1e-4", "full@3e-4"];
+    const labels = ["lora@1e-4@alpha=8", "lora@1e-4@alpha=16", "lora@3e-4@alpha=8", "full@3e-4", "full@1e-4"];
     const contenders = labels.map((label) => contender(label, "lora", 1e3));
     const swept = tradeFigure({
       comparison: { ...RECORD.comparison, contenders },
@@ -278,6 +278,8 @@ describe("plots", () => {
       ["lora@alpha=16", 1],
       ["full", 2],
     ]);
+    // Its line goes from value to value, however they were listed.
+    expect(swept?.methods.at(-1)?.points.map(({ name }) => name)).toEqual(["full@1e-4", "full@3e-4"]);
     const text = compareText({ ...COMPARED, results }, "", Infinity, PLAIN);
     expect(text).toMatch(/validation +forgetting +s\.e\. /);
     expect(text).toMatch(/\nlora .* 0\.1050 ± 0\.0071 +0\.0100 /);

@@ -2,9 +2,29 @@ import type { Perplexity } from "../eval/perplexity.ts";
 import type { FlatSettings, TrainSettings } from "../../train/settings/settings.ts";
 import type { RunResult } from "./options.ts";
 
-/** The method of a contender, whatever value of a sweep it has: `lora+rslora` of `lora+rslora@3e-4`. */
+/** What a contender is called: a method with its flags, and its values of what is swept. */
+export interface Label {
+  /** `lora+rslora` of `lora+rslora@3e-4@alpha=8`. */
+  readonly family: string;
+  readonly rates: readonly string[];
+  readonly alphas: readonly string[];
+}
+
+const ALPHA = "alpha=";
+
+export function parseLabel(label: string): Label {
+  const [family = "", ...swept] = label.split("@");
+  const { rates = [], alphas = [] } = Object.groupBy(swept, (one) => (one.startsWith(ALPHA) ? "alphas" : "rates"));
+  return { family, rates, alphas: alphas.map((one) => one.slice(ALPHA.length)) };
+}
+
+export function formatLabel({ family, rates, alphas }: Label): string {
+  return [family, ...rates, ...alphas.map((alpha) => `${ALPHA}${alpha}`)].join("@");
+}
+
+/** The method of a contender, whatever value of a sweep it has. */
 export function familyOf(label: string): string {
-  return label.replace(/@.*/s, "");
+  return parseLabel(label).family;
 }
 
 /** A method with flags, as it was listed. */
