@@ -42,7 +42,7 @@ test("what run.json holds is what was resolved, key by key", () => {
 test("run.json has the settings of the run's own method; those of others, which earlier versions wrote, are passed over", () => {
   const common = ["rank", "alpha", "dropout", "targets", "layers", "init_adapter", "init_commit", "init_sha256"];
   const own = {
-    randlora: ["variant", "sparsity", "basis_seed", "generator", "projections", "compute", "dora"],
+    randlora: ["variant", "sparsity", "basis_seed", "generator", "projections", "compute", "dora", "gamma_rate"],
     lora: ["rslora"],
   };
   for (const method of ["randlora", "lora"] as const) {

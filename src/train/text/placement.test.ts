@@ -26,7 +26,8 @@ afterAll(async () => {
 const FAILURES = 12;
 
 test.each([
-  ...METHODS.map(({ name }) => [name, {}] as const),
+  // The storyteller's sides have no usual block size.
+  ...METHODS.map(({ name }) => [name, name === "c3a" ? { rank: 4 } : {}] as const),
   ["randlora", { variant: "rank-r" }] as const,
   ["randlora", { variant: "paper", dropout: 0.1, dora: true }] as const,
   ["pranc", { dropout: 0.1 }] as const,
