@@ -51,7 +51,7 @@ export interface RunStart {
 }
 
 /** What a run does between steps. */
-export type Pause = "validating" | "saving";
+export type Pause = "validating" | "saving" | "measuring forgetting";
 
 /** Told by the loop what happens; everything that a user sees of a run comes from here. Calls must be quick. */
 export interface TrainObserver {

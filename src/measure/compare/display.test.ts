@@ -79,6 +79,9 @@ test("elsewhere lines alone; notes of a method once, what diverged and what goes
     run.start({ ...started, step });
   }
   shown.stopping();
+  // Then no step is to be finished.
+  shown.begin(RUN, 1, 2, () => 0).pause("measuring forgetting", 0, 512);
+  shown.stopping();
   shown.end({ ...RESULT, budget: null, loss: null, valid_loss: null, error: "step 2: the loss is NaN" }, undefined);
   shown.note("gone");
   shown.stopping();

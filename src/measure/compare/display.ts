@@ -80,6 +80,7 @@ export class ComparisonDisplay implements CompareObserver, Disposable {
       },
       pause: (what, done, total) => {
         if (done === 0) time.begin();
+        if (what === "measuring forgetting") this.#isTraining = false;
         if (this.#now() - this.#shownAt < REDRAW_MS) return;
         this.#live([this.#place, pauseText(what, done, total), ...timeLeft(time.left)]);
       },

@@ -5,7 +5,8 @@ import { TemporaryFolder } from "../../files/testing/folder.ts";
 import { KeptGpu } from "../../train/loop/kept-gpu.ts";
 import { resolveSettings } from "../../train/settings/resolve-settings.ts";
 import { ComparisonFolder } from "./folder.ts";
-import { drawByBase } from "./forgetting.ts";
+import { drawByBase, forgettingOfRun } from "./forgetting.ts";
+import { plannedRuns } from "./plan.ts";
 
 /** One that never opens, and counts how often it is let go. */
 class LostGpu extends KeptGpu {
@@ -36,4 +37,12 @@ test("after a failed device the next run opens another one", async () => {
   const input = { folder, record, location, gpu };
   expect(await drawByBase(input, observer, signal)).toBeUndefined();
   expect([notes, gpu.letGoes]).toEqual([["forgetting is not measured: the device was lost"], 1]);
+  // One that was told to stop says nothing, and throws nothing: what there is, is shown.
+  expect(await drawByBase(input, observer, AbortSignal.abort())).toBeUndefined();
+  const run = plannedRuns(record.comparison)[0];
+  if (run === undefined) throw new Error("no run");
+  const drawn = { texts: [[1, 2]], base: { nll: 1, sums: [{ nll: 1, tokens: 1 }] } };
+  const watching = { ...observer, pause() {} };
+  expect(await forgettingOfRun(drawn, run, input, watching, AbortSignal.abort())).toBeUndefined();
+  expect(notes).toHaveLength(1);
 });

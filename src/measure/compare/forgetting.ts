@@ -5,6 +5,7 @@ import { type ModelLocation, modelOfRun } from "../../models/folder/locate.ts";
 import type { KeptGpu } from "../../train/loop/kept-gpu.ts";
 import { comparePerplexity, givenTexts } from "../eval/compare.ts";
 import { beginningOf, drawnTexts, forgettingOf } from "../eval/forgetting.ts";
+import type { TrainObserver } from "../../train/types.ts";
 import type { ComparisonFolder } from "./folder.ts";
 import type { ComparisonRecord } from "./record.ts";
 import type { RunResult } from "./options.ts";
@@ -25,7 +26,7 @@ interface Input {
 /**
  * The texts that runs are measured on: those that the comparison's folder keeps, else the base draws them. Where all
  * contenders quantize the base alike it is quantized here, too.
- * @returns undefined where forgetting is not measured: of images, or where it cannot be, which is noted
+ * @returns undefined where forgetting is not measured: of images, where the signal came, or where it cannot be, which is noted
  */
 export async function drawByBase(
   input: Input,
@@ -38,7 +39,8 @@ export async function drawByBase(
     return await input.folder.drawn(() => draw(input, signal));
   } catch (thrown) {
     input.gpu.letGo();
-    if (signal.aborted || !(thrown instanceof RandloraError)) throw thrown;
+    if (signal.aborted) return undefined;
+    if (!(thrown instanceof RandloraError)) throw thrown;
     observer.note(`forgetting is not measured: ${thrown.message}`);
     return undefined;
   }
@@ -63,20 +65,23 @@ async function draw({ record, location, gpu }: Input, signal: AbortSignal): Prom
   return { texts, base };
 }
 
-/** What a run has forgotten, with its best adapter or model, as `eval forgetting` measures it; null where it cannot be. */
+/** What a run has forgotten, with its best adapter or model, as `eval forgetting` measures it; null where it cannot be, undefined where the signal came. */
 export async function forgettingOfRun(
   { texts, base }: DrawnByBase,
   { name, settings: { quantize } }: PlannedRun,
   { folder, location, gpu }: Input,
-  observer: { warn(line: string): void },
+  observer: Pick<TrainObserver, "warn" | "pause">,
   signal: AbortSignal,
-): Promise<Pick<RunResult, "forgetting" | "forgetting_error">> {
+): Promise<Pick<RunResult, "forgetting" | "forgetting_error"> | undefined> {
   const path = folder.run(name);
   const tokens = base.sums.reduce((sum, one) => sum + one.tokens, 0);
   const known = { ...base, tokens, perplexity: Math.exp(base.nll) };
   const model = modelOfRun(path);
   const size = Math.max(...texts.map(({ length }) => length));
+  let done = 0;
+  const onTokens = (more: number) => observer.pause("measuring forgetting", (done += more), tokens);
   try {
+    onTokens(0);
     const found = await comparePerplexity(givenTexts(texts, size), {
       ...(model === undefined
         ? { location, adapter: { path, scale: 1 }, known }
@@ -84,6 +89,7 @@ export async function forgettingOfRun(
       merged: false,
       quantize: quantize ?? undefined,
       open: () => gpu.open(),
+      onTokens,
       signal,
     });
     const { mean, error } = forgettingOf(known, found.adapted ?? found.base);
@@ -91,7 +97,8 @@ export async function forgettingOfRun(
   } catch (thrown) {
     gpu.letGo();
     // What was trained counts without it.
-    if (signal.aborted || !(thrown instanceof RandloraError)) throw thrown;
+    if (signal.aborted) return undefined;
+    if (!(thrown instanceof RandloraError)) throw thrown;
     observer.warn(`its forgetting is not measured: ${thrown.message}`);
     return { forgetting: null, forgetting_error: null };
   }

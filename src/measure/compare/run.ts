@@ -83,11 +83,23 @@ export async function compare<Batch>(
   const times = new RunTimes();
   const isDone = (run: PlannedRun) => record.results.some((result) => isOf(result, run));
   const own = runs.filter((_, index) => job === undefined || isOwn(job, index));
-  if (!own.every(isDone)) {
+  // One that could not be measured is tried again.
+  const lacks = ({ error, forgetting = null }: RunResult) => error === null && forgetting === null;
+  const isLacking = job === undefined && record.comparison.forgetting > 0 && record.results.some(lacks);
+  const isOpen = isLacking || !own.every(isDone);
+  if (isOpen) {
     record = { ...record, sources: await sourcesOf(input, signal) };
     if (job === undefined) await folder.write(record);
   }
-  const drawn = own.every(isDone) ? undefined : await drawByBase(input, observer, signal);
+  const drawn = isOpen ? await drawByBase(input, observer, signal) : undefined;
+  for (const run of drawn !== undefined && isLacking ? own : []) {
+    const result = record.results.find((one) => isOf(one, run));
+    if (drawn === undefined || result === undefined || !lacks(result) || signal.aborted) continue;
+    const noting = { warn: (line: string) => observer.note(`${run.name}: ${line}`), pause() {} };
+    const found = await forgettingOfRun(drawn, run, input, noting, signal);
+    record = { ...record, results: record.results.map((one) => (one === result ? { ...one, ...found } : one)) };
+    await folder.write(record);
+  }
   for (const [index, run] of own.entries()) {
     if (signal.aborted) break;
     if (isDone(run)) continue;
@@ -175,7 +187,9 @@ async function make<Batch>(
   if (result.ending === "interrupted") return undefined;
   const trained = { ...result, trainableParameters: result.trainableParameters - headParameters };
   const done = resultOf(run, await metricsOf(parent, run), trained, null);
-  return { ...done, ...(drawn && (await forgettingOfRun(drawn, run, input, observer, signal))) };
+  if (drawn === undefined) return done;
+  const forgotten = await forgettingOfRun(drawn, run, input, observer, signal);
+  return forgotten && { ...done, ...forgotten };
 }
 
 /** The run's folder: a new one, or that of a process that was stopped. */
