@@ -15,6 +15,8 @@ const base = baseOf(SHAPES);
 /** A method's settings, and the shapes of what it trains of a module (out, in), written down here once more. */
 interface Fitted {
   readonly config: JsonObject;
+  /** Its key of the rank, where it is not "r". */
+  readonly rank?: string;
   readonly tensors: Readonly<Record<string, (out: number, input: number) => readonly number[]>>;
 }
 
@@ -35,6 +37,24 @@ const METHODS: Readonly<Record<string, Fitted>> = {
   KRAdapter: {
     config: { peft_type: "KRADAPTER", r: 2, alpha: 4 },
     tensors: { kradapter_U: () => [2, 8], kradapter_V: (out) => [out / 2, 8] },
+  },
+  MiSS: { config: { peft_type: "MISS", r: 3 }, tensors: { miss_block: (out) => [3, out] } },
+  "MiSS's bat": {
+    config: { peft_type: "MISS", r: 4, init_weights: "bat" },
+    tensors: { miss_block: (out) => [out / 4, 4, 4] },
+  },
+  GraLoRA: {
+    config: { peft_type: "GRALORA", r: 4 },
+    tensors: { gralora_A: (_, input) => [2, input / 2, 4], gralora_B: (out) => [2, 4, out / 2] },
+  },
+  C3A: {
+    config: { peft_type: "C3A", block_size: 4 },
+    rank: "block_size",
+    tensors: { c3a_kernel: (out, input) => [out / 4, input / 4, 4] },
+  },
+  HiRA: {
+    config: { peft_type: "HIRA", r: 3 },
+    tensors: { hira_A: (_, input) => [3, input], hira_B: (out) => [out, 3] },
   },
 };
 
@@ -103,9 +123,10 @@ describe.each(Object.entries(METHODS))("%s", (_, method) => {
     await refused(only(name, { dtype: "I8", shape, data }), "adapter", "is I8, not a floating type");
   });
 
+  test("another rank is refused", () => refused({ config: { [method.rank ?? "r"]: 1 } }, "adapter", "follows from"));
+
   test.each<[string, Change, string]>([
     ["no tensors", { tensors: every }, "of any module"],
-    ["another rank", { config: { r: 1 } }, "follows from"],
     ["a stranger", { tensors: { [`${PREFIX}model.norm.weight`]: numbers([8]) } }, "belongs to no adapted"],
     ["a bias, with bias none", { tensors: { [`${PREFIX}${Q}.bias`]: numbers([8]) } }, "belongs to no"],
     [

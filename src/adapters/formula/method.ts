@@ -135,7 +135,7 @@ function fit<T extends string, O extends v.ObjectEntries>(
     const misfit = method.misfit?.(layer, config);
     if (misfit !== undefined) {
       const cause = `${oneLine(adapter.configFile)}: module ${quote(layer.module)} (${layer.out}, ${layer.in}): ${misfit}`;
-      throw new RandloraError("adapter", cause, "take another --rank, or other --targets");
+      throw new RandloraError("adapter", cause, "take another --rank, other --targets, or PEFT's merge_and_unload()");
     }
     return { ...layer, formula: method.formula(layer, config), scale };
   });
