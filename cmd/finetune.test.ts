@@ -235,6 +235,8 @@ test("the embedded run takes a method's own learning rate where that is larger, 
 test("who names the embedded model without data is told how it is trained on its own", async () => {
   const { status, stderr } = await finetune("embedded", "--out", "refused");
   expect([status, stderr]).toEqual([2, expect.stringContaining("without MODEL the embedded model is trained")]);
+  const own = await finetune("embedded", "--data", "data.jsonl", "--dry-run");
+  expect([own.status, own.stderr]).toEqual([0, expect.stringContaining("for other data name another model")]);
 });
 
 test("a mistyped MODEL is named before the data that are missing; a run in its place is told its base", async () => {

@@ -25,6 +25,8 @@ import { showComparison } from "./show.ts";
 import type { Comparison } from "./types.ts";
 
 const SEEDS = 3;
+/** Seeds that tell differences of a few times what they vary by; fewer are told so. */
+const ENOUGH = 5;
 /** Tokens that forgetting is measured on: 16 texts. */
 const TOKENS = 4096;
 
@@ -96,8 +98,12 @@ async function begin<Batch>(
   }
   const told = toldBySeeds(comparison);
   if (told !== undefined) {
-    const of = `a difference of ${told.toPrecision(2)} standard deviations`;
-    around.context.log.info(`${comparison.seeds} seeds tell ${of} (over the seeds, of two methods) four times in five`);
+    const { seeds } = comparison;
+    const more =
+      seeds < ENOUGH ? `; ${ENOUGH} seeds, ${toldBySeeds({ ...comparison, seeds: ENOUGH })?.toPrecision(2)}` : "";
+    around.context.log.info(
+      `${seeds} seeds tell two methods apart, four times in five, whose difference is ${told.toPrecision(2)} times what it varies by over the seeds${more}`,
+    );
   }
   const record = { comparison, results: [] };
   if (around.job !== undefined) {

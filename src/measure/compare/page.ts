@@ -44,8 +44,8 @@ export function comparePage(compared: Compared, split?: Split): string {
     ...(tradeFigure(compared) === undefined
       ? []
       : [
-          "`forgetting` is KL(base ‖ adapted) a token, on texts that the base drew once for all runs (forgetting.json), as `eval",
-          "forgetting` measures it; `s.e.` is its standard error over these texts. In the figure the Pareto front is dashed.",
+          "`forgetting` is KL(base ‖ adapted) a token, on texts that the base drew once for all runs (forgetting.json; `eval",
+          "forgetting` draws more, unless `--texts` says as many); `s.e.` is its standard error over these texts. The figure has a line a method, a point a learning rate or α, and dashed the Pareto front.",
           ...(new Set(comparison.contenders.map(({ settings }) => settings.quantize)).size > 1
             ? ["That of quantized runs counts what quantizing cost, too: the base was not quantized."]
             : []),

@@ -79,6 +79,7 @@ describe("the table", () => {
       "winner: randlora+sparse, by the validation loss, among randlora+sparse (1.01 K parameters), lora (as many): " +
         "1.00 lower than lora; lower than each other one with p < 0.04",
       "the reference, not in the contest: full (1.00 M parameters)",
+      `page: ${COMPARED.out}/README.md`,
       "",
     ]);
   });
@@ -98,10 +99,11 @@ describe("the table", () => {
       }),
     );
     const text = compareText({ ...COMPARED, comparison: { ...comparison, contenders }, results }, "", Infinity, PLAIN);
-    expect(text.split("\n").slice(-3)).toEqual([
+    expect(text.split("\n").slice(-4)).toEqual([
       "winner: lora, by the validation loss, among lora (1.20 K parameters), randlora+sparse (17 % fewer), vera (18 % fewer): " +
         "2.00 lower than randlora+sparse; lower than each other one with p < 0.027",
       "not in the contest, far from 1.00 K, diverged or failed: nola",
+      `page: ${COMPARED.out}/README.md`,
       "",
     ]);
   });
@@ -126,11 +128,12 @@ describe("the table", () => {
     const results = [result("lora", 1000, 0, null), ...RECORD.results.slice(1, 3)];
     const text = compareText({ ...COMPARED, ending: "interrupted", results }, "", Infinity, PLAIN);
     expect(text).toMatch(/\nlora +rank 4 +0\.0001 +– +– +– +–/);
-    expect(text.split("\n").slice(-5)).toEqual([
+    expect(text.split("\n").slice(-6)).toEqual([
       "no winner: not all runs are done",
       "not in the contest, far from 1.00 K, diverged or failed: lora",
       "the reference, not in the contest: full (1.00 M parameters)",
-      "3 of 6 runs are left: --resume goes on",
+      `3 of 6 runs are left: randlora compare --resume ${COMPARED.out}`,
+      `page: ${COMPARED.out}/README.md`,
       "",
     ]);
   });

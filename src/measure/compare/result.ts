@@ -1,3 +1,5 @@
+import { join } from "node:path";
+import { shellWord } from "../../files/failure.ts";
 import { contests, summaries } from "./contest.ts";
 import { plannedRuns, sizeIn } from "./plan.ts";
 import type { ComparisonRecord } from "./record.ts";
@@ -133,7 +135,8 @@ export function compareText(compared: Compared, plot: string, columns: number, s
   const open = runs - results.length;
   const lines = [
     ...conclusions(compared).map((line) => `${line}\n`),
-    ...(open === 0 ? [] : [`${open} of ${runs} runs are left: --resume goes on\n`]),
+    ...(open === 0 ? [] : [`${open} of ${runs} runs are left: randlora compare --resume ${shellWord(compared.out)}\n`]),
+    `page: ${join(compared.out, "README.md")}\n`,
   ];
   const above = plot === "" ? "" : `${plot}\n`;
   return `${above}${compareTable(compared, columns, style)}\n${lines.join("")}`;

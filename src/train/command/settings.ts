@@ -101,6 +101,9 @@ export async function lookUp({ model, data }: Partial<FlatSettings>, context: Co
   }
   // Known before a model is fetched.
   if (hubNameOf({ name: model, commit: null }) !== undefined && data !== EMBEDDED) await filesAt(data);
+  if (model === EMBEDDED && data !== EMBEDDED) {
+    context.log.warn("the embedded model knows few words beyond its own data: for other data name another model");
+  }
   const location = await locate({ name: model, commit: null }, context);
   const facts = await describeModel(location);
   const named = { model, data, commit: commitOf(model, location.folder) };
