@@ -157,12 +157,10 @@ export function imagesPage(record: ImagesRecord): string {
     "",
     "![losses in the plane through the three results](evidence/images-plane.svg)",
     "",
-    "The paper's models have 400 times as many parameters and its datasets hundreds of classes; the script's defaults are a larger protocol.",
-    "",
     commandBlock(record.command),
     "",
-    `${record.date}, commit ${record.commit}, ${record.machine}: ${minutes("processor")} minutes of processor time, ${minutes("seconds")} of`,
-    "the clock on a loaded machine. All measurements are in [images.json](evidence/images.json).",
+    `${record.date}, commit ${record.commit}, ${record.machine}: ${minutes("processor")} minutes of processor time.`,
+    "[All measurements](evidence/images.json).",
   ].join("\n");
 }
 

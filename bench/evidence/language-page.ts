@@ -106,7 +106,7 @@ function answerText({ answered }: LanguageRecord): string {
   const guess = chance(tasks);
   const above = trained.filter(([, { tasks: of, mean }]) => mean > guess + 2 * standardError(Object.values(of)));
   const error = Math.max(...trained.map(([, { tasks: of }]) => standardError(Object.values(of))));
-  if (above.length === 0) return "No method's answers are clearly above guessing.";
+  if (above.length === 0) return "";
   const means = Object.entries(answered).map(([who, { mean }]) => `${nameOf(who)} ${percent(mean)}`);
   return `Answers that are right, with the first seed: ${means.join(", ")}, guessing ${percent(guess)} (standard error up to ${percent(error)}): clearly above guessing: ${above.map(([name]) => nameOf(name)).join(", ")}.`;
 }

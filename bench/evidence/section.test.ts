@@ -1,6 +1,8 @@
 import { expect, test } from "bun:test";
 import { join } from "node:path";
 import * as v from "valibot";
+import { forgettingChart, forgettingPage } from "./forgetting-page.ts";
+import { forgettingRecords } from "./forgetting-record.ts";
 import { imagesPage } from "./images-page.ts";
 import { IMAGES_RECORD } from "./images-record.ts";
 import { languagePage } from "./language-page.ts";
@@ -41,5 +43,12 @@ test("docs/evidence.md says what its records say", async () => {
   const page = await Bun.file(`${EVIDENCE_FOLDER}.md`).text();
   const images = imagesPage(v.parse(IMAGES_RECORD, await record("images")));
   const language = languagePage(v.parse(LANGUAGE_RECORD, await record("language")));
-  expect(withSection(withSection(page, "images", filled(images)), "language", filled(language))).toBe(page);
+  const records = await forgettingRecords();
+  const forgetting = forgettingPage(records);
+  const sections = { images, language, forgetting };
+  const all = Object.entries(sections).reduce((text, [name, own]) => withSection(text, name, filled(own)), page);
+  expect(all).toBe(page);
+  for (const [name, one] of Object.entries(records)) {
+    expect(await Bun.file(join(EVIDENCE_FOLDER, `forgetting-${name}.svg`)).text()).toBe(forgettingChart(one));
+  }
 });

@@ -38,6 +38,14 @@ function quantile(p: number, freedom: number): number {
   return high;
 }
 
+/** Where the true mean of such numbers lies with probability 1 − `level` (Student's t); undefined for fewer than two. */
+export function interval(values: readonly number[], level: number): readonly [number, number] | undefined {
+  const { mean, deviation = null } = spreadOf(values) ?? { mean: NaN };
+  if (deviation === null) return undefined;
+  const half = (quantile(level, values.length - 1) * deviation) / Math.sqrt(values.length);
+  return [mean - half, mean + half];
+}
+
 /**
  * The mean difference, in standard deviations of the differences, that a paired t test at `level` (two-sided) finds in four
  * of five comparisons: (t_level + t_0.2) / √n, within 7 points of that share from three pairs on, too small for two.
