@@ -57,7 +57,7 @@ def describe(folder: Path, made: dict[str, Any], generator: torch.Generator) -> 
 
 
 def each_expert(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Files of Granite, Gemma 4 and gpt-oss have one tensor of all experts: those of each, which are trained."""
+    """Files of Granite, Gemma 4, gpt-oss and Qwen3-VL MoE have one tensor of all experts: those of each, which are trained."""
     names = {"input_linear.weight": ["gate_proj", "up_proj"], "output_linear.weight": ["down_proj"], "experts.gate_up_proj": ["gate_proj", "up_proj"], "experts.down_proj": ["down_proj"]}
     found = {}
     for name, tensor in tensors.items():
@@ -65,7 +65,7 @@ def each_expert(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
             begin, _, own = name.rpartition(".")
             found |= {f"{begin}.{expert}.{own}.weight": matrix.contiguous() for expert, matrix in enumerate(tensor)}
             continue
-        match = re.fullmatch(r"(.+\.block_sparse_moe|.+\.\d+)\.(.+)", name)
+        match = re.fullmatch(r"(.+\.block_sparse_moe|.+\.\d+(?:\.mlp)?)\.(.+)", name)
         if match is None or match[2] not in names:
             found[name] = tensor
             continue
