@@ -1,4 +1,4 @@
-/* `bun scripts/test-times.ts LOG`: of what `.ci/run` or `bun test` printed the fifty files that take longest, as docs/testing.md has them. */
+/* `bun scripts/test-times.ts LOG`: of what `.ci/run` or `bun test` printed the fifty files that take longest. */
 import { readFile } from "node:fs/promises";
 
 const [path] = process.argv.slice(2);

@@ -1,4 +1,4 @@
-import { pairedP, type Spread, spreadOf } from "../../src/measure/compare/statistics.ts";
+import { pairedP, quantile, type Spread, spreadOf } from "../../src/measure/compare/statistics.ts";
 
 /** One of the paper's claims beside what was measured. */
 export interface Finding {
@@ -40,4 +40,12 @@ export function plus(spread: Spread | undefined, digits = 4): string {
 export function differenceText(differences: readonly number[], digits = 3): string {
   const p = differences.length < 2 ? "" : ` (p = ${Number(pairedP(differences).toPrecision(2))})`;
   return plus(spreadOf(differences), digits) + p;
+}
+
+/** Where the true mean of such numbers lies with probability 1 − `level` (Student's t); undefined for fewer than two. */
+export function interval(values: readonly number[], level: number): readonly [number, number] | undefined {
+  const { mean, deviation = null } = spreadOf(values) ?? { mean: NaN };
+  if (deviation === null) return undefined;
+  const half = (quantile(level, values.length - 1) * deviation) / Math.sqrt(values.length);
+  return [mean - half, mean + half];
 }

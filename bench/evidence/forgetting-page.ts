@@ -1,12 +1,11 @@
 import { join } from "node:path";
-import { line } from "d3-shape";
 import { replaceSynced } from "../../src/files/whole-file.ts";
-import { interval, spreadOf } from "../../src/measure/compare/statistics.ts";
-import { PALETTE, svgChart } from "../../src/terminal/charts/svg-chart.ts";
-import { escape, round } from "../../src/terminal/charts/svg.ts";
+import { spreadOf } from "../../src/measure/compare/statistics.ts";
+import { tradeOf } from "../../src/measure/compare/curves.ts";
+import { tradeSvg } from "../../src/measure/compare/svg.ts";
 import { formatDuration, formatNumber } from "../../src/terminal/format.ts";
 import { bySeed, CONFIGURATIONS, type ForgettingRecord, forgettingRecords } from "./forgetting-record.ts";
-import { type Finding, findingsList, plus, table, UNDECIDED } from "./findings.ts";
+import { type Finding, findingsList, interval, plus, table, UNDECIDED } from "./findings.ts";
 import { commandBlock, EVIDENCE_FOLDER, writeSection } from "./section.ts";
 
 /** What was expected of one configuration beside another: less forgetting at the same loss, or more. */
@@ -94,47 +93,18 @@ ${record.date}, commit ${record.commit}, ${record.machine}: ${formatDuration(rec
 [All runs](evidence/forgetting-${name}.json).`;
 }
 
-/** Forgetting against held-out loss: a curve a configuration through the means of its rates. */
-export function forgettingChart(record: ForgettingRecord): string {
-  const used = Object.entries(CONFIGURATIONS).flatMap(([name, { title }], at) => {
-    const own = record.runs.filter(({ configuration }) => configuration === name);
-    const rates = [...new Set(own.map(({ rate }) => rate))].toSorted((a, b) => a - b);
-    const mean = (values: readonly number[]) => spreadOf(values)?.mean ?? NaN;
-    const spots = rates.map((rate) => {
-      const of = own.filter((run) => run.rate === rate);
-      return { rate, loss: mean(of.map(({ loss }) => loss)), forgetting: mean(of.map(({ forgetting }) => forgetting)) };
-    });
-    return spots.length === 0 ? [] : [{ title, color: PALETTE[at % PALETTE.length] ?? "", spots }];
-  });
-  const all = used.flatMap(({ spots }) => spots);
-  const [losses, lost] = [all.map(({ loss }) => loss), all.map(({ forgetting }) => forgetting)];
-  const ticks = (least: number, most: number, step: number) =>
-    Array.from({ length: Math.ceil(most / step) - Math.floor(least / step) + 1 }, (_, at) =>
-      Number(((Math.floor(least / step) + at) * step).toFixed(3)),
-    );
-  const [xs, ys] = [ticks(Math.min(...losses), Math.max(...losses), 0.25), ticks(0, Math.max(...lost), 0.25)];
-  const axis = (own: readonly number[]) => ({
-    from: own[0] ?? 0,
-    to: own.at(-1) ?? 1,
-    ticks: own,
-    format: (tick: number) => tick.toFixed(2),
-  });
-  const names = { x: "held-out loss", y: "KL(base ‖ adapted), nats a token" };
-  const legend = used.map(({ title: text, color }) => ({ text, color }));
-  const title = `forgetting and held-out loss: ${record.title}`;
-  return svgChart({ title, axes: { x: axis(xs), y: axis(ys) }, names, legend }, (x, y) =>
-    used.flatMap(({ title: name, color, spots }) => {
-      const path = line<(typeof spots)[number]>(
-        ({ loss }) => x(loss),
-        ({ forgetting }) => y(forgetting),
-      ).digits(1);
-      const dots = spots.map(
-        ({ rate, loss, forgetting }) =>
-          `<circle cx="${round(x(loss))}" cy="${round(y(forgetting))}" r="3" fill="${color}"><title>${escape(`${name}, learning rate ${rate}: loss ${loss.toFixed(3)}, KL ${forgetting.toFixed(3)}`)}</title></circle>`,
-      );
-      return [`<path d="${path(spots) ?? ""}" fill="none" stroke="${color}" stroke-width="2"/>`, ...dots];
-    }),
+/** Forgetting against held-out loss: a curve a configuration through its rates, as `compare` draws them. */
+export function forgettingChart({ title, runs }: ForgettingRecord): string {
+  const points = [...Map.groupBy(runs, ({ configuration, rate }) => `${configuration} ${rate}`).values()].flatMap(
+    (own) => {
+      const [loss, forgetting] = [spreadOf(own.map((run) => run.loss)), spreadOf(own.map((run) => run.forgetting))];
+      const [{ configuration = "", rate = NaN } = {}] = own;
+      const curve = CONFIGURATIONS[configuration]?.title ?? configuration;
+      if (loss === undefined || forgetting === undefined) return [];
+      return [{ curve, name: `${curve}, learning rate ${rate}`, value: rate, loss, forgetting }];
+    },
   );
+  return tradeSvg(tradeOf("held-out loss", points), `forgetting and held-out loss: ${title}`);
 }
 
 /** The section `forgetting` of docs/evidence.md. */

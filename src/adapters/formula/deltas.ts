@@ -1,7 +1,7 @@
 import type { Device } from "../../compute/device/device.ts";
 import { repitched } from "../../compute/tensor/repitch.ts";
 import { dtypeBytes } from "../../files/safetensors/dtype.ts";
-import { wideRows } from "../delta/magnitude/deltas.ts";
+import { weightRows } from "../delta/weight-rows.ts";
 import { uploaded } from "../../compute/device/transfer.ts";
 import { Run } from "../../compute/tensor/run.ts";
 import { recordStridedSums } from "../../compute/tensor/strided-sums.ts";
@@ -32,10 +32,10 @@ export function formulaDeltas<T extends string>(
     place: (layer, _, on) => place(adapter, layer, on, takesWeight),
     async reference({ formula, scale, tensors, conv1d }, { factor, sample: { rows, cols }, weight }) {
       const of = await readAllValues(adapter, tensors);
-      const stored = new Map<number, Float64Array>();
-      const read = conv1d ? Array.from({ length: weight.rows }, (_, row) => row) : rows;
-      for (const row of takesWeight ? read : []) stored.set(row, await wideRows(weight, row, 1));
-      const own = (row: number, col: number) => (conv1d ? stored.get(col)?.[row] : stored.get(row)?.[col]) ?? NaN;
+      const stored = takesWeight ? await weightRows(weight, rows, conv1d) : new Float64Array();
+      const input = conv1d ? weight.rows : weight.cols;
+      const places = new Map(rows.map((row, place) => [row, place * input]));
+      const own = (row: number, col: number) => stored[(places.get(row) ?? NaN) + col] ?? NaN;
       const at = (row: number, col: number) => scale * factor * formula.at(of, row, col, own);
       return Float64Array.from(rows.flatMap((row) => cols.map((col) => at(row, col))));
     },

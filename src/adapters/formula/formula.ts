@@ -4,7 +4,7 @@ import { sliceRows, type Tensor } from "../../compute/tensor/tensor.ts";
 
 /** ΔW (out, in) of a module as a formula of the tensors `T` that are trained of it, before α/r. */
 export interface Formula<T extends string> {
-  /** One element in f64, from tensors row by row: the reference that devices are held to. `weight`: W's, of its row or, stored (in, out), all. */
+  /** One element in f64, from tensors row by row: the reference that devices are held to. `weight`: W's, of its row. */
   at(of: Readonly<Record<T, ArrayLike<number>>>, row: number, col: number, weight: WeightAt): number;
   /** Records some rows of scale · ΔW. Where they are assigned, padding becomes zero; where they are added, it stays. */
   form(run: Run, of: Matrices<T>, scale: number, rows: DeltaRows, accumulate: boolean): void;

@@ -125,12 +125,19 @@ export function tradeFigure({ comparison, results }: ComparisonRecord): TradeFig
     const point = { curve: `${curve}${size}`, name: `${method}${size}`, value };
     return forgetting === null || loss === null ? [] : [{ ...point, forgetting, loss }];
   });
-  if (points.length === 0) return undefined;
+  return points.length === 0 ? undefined : tradeOf(nameOfMeasure(key), points);
+}
+
+/** A contender among others. @param value its place on its curve */
+type Traded = Omit<TradePoint, "isOnFront"> & { readonly curve: string; readonly value: number };
+
+/** The figure of these points. */
+export function tradeOf(measure: string, points: readonly Traded[]): TradeFigure {
   const placed = points.map((point) => ({ ...point, isOnFront: !points.some((other) => beats(other, point)) }));
   const ends = (of: "forgetting" | "loss") =>
     points.flatMap(({ [of]: { mean, deviation } }) => [mean - (deviation ?? 0), mean + (deviation ?? 0)]);
   return {
-    measure: nameOfMeasure(key),
+    measure,
     methods: [...Map.groupBy(placed, ({ curve }) => curve)].map(([name, own]) => {
       return { name, points: own.toSorted((a, b) => a.value - b.value) };
     }),

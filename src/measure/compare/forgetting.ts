@@ -4,15 +4,14 @@ import { loadConfig } from "../../models/decoder/architectures/index.ts";
 import { type ModelLocation, modelOfRun } from "../../models/folder/locate.ts";
 import type { KeptGpu } from "../../train/loop/kept-gpu.ts";
 import { comparePerplexity, givenTexts } from "../eval/compare.ts";
-import { beginningOf, drawnTexts, forgettingOf } from "../eval/forgetting.ts";
+import { beginningOf, DRAWN_LENGTH, drawnTexts, forgettingOf } from "../eval/forgetting.ts";
 import type { TrainObserver } from "../../train/types.ts";
 import type { ComparisonFolder } from "./folder.ts";
 import type { ComparisonRecord } from "./record.ts";
 import type { RunResult } from "./options.ts";
 import type { DrawnByBase, PlannedRun } from "./types.ts";
 
-/** Tokens of a text, as `eval forgetting` has them; so is the seed. */
-const LENGTH = 256;
+/** As `eval forgetting` has it. */
 const SEED = 0;
 
 /** Where texts are kept and runs are, and what computes. */
@@ -49,7 +48,7 @@ export async function drawByBase(
 async function draw({ record, location, gpu }: Input, signal: AbortSignal): Promise<DrawnByBase> {
   const { forgetting, contenders } = record.comparison;
   const [{ contextLength }, tokenizer] = [await loadConfig(location.folder), await loadTokenizer(location.folder)];
-  const length = Math.max(1, Math.min(LENGTH, contextLength - 1));
+  const length = Math.max(1, Math.min(DRAWN_LENGTH, contextLength - 1));
   const beginning = await beginningOf(location.folder, tokenizer);
   const drawn = drawnTexts({ count: Math.ceil(forgetting / length), length, beginning, seed: SEED });
   let texts: DrawnByBase["texts"] = [];

@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { interval, detectable, pairedP, pairsToTell, spreadOf, studentP } from "./statistics.ts";
+import { detectable, pairedP, pairsToTell, spreadOf, studentP } from "./statistics.ts";
 
 test("mean and sample deviation", () => {
   expect(spreadOf([2, 4, 4, 4, 5, 5, 7, 9])).toEqual({ mean: 5, deviation: Math.sqrt(32 / 7) });
@@ -63,13 +63,4 @@ test("what seeds can tell is found in four of five comparisons", () => {
     expect(pairsToTell(mean, level, 20)).toBe(seeds);
   }
   expect(pairsToTell(0.1, 0.05, 20)).toBeUndefined();
-});
-
-test("the interval of a mean is Student's", () => {
-  const [low = NaN, high = NaN] = interval([1, 2, 3], 0.05) ?? [];
-  // t of two degrees of freedom, two-sided 5 %: 4.30265.
-  expect([low, high].map((end) => Math.abs(end - 2) * Math.sqrt(3))).toEqual(
-    [4.30265, 4.30265].map((t) => expect.closeTo(t, 4)),
-  );
-  expect(interval([1], 0.05)).toBeUndefined();
 });

@@ -27,7 +27,7 @@ export function pairedP(differences: readonly number[]): number {
 }
 
 /** The |t| that Student's t exceeds with this probability, two-sided. */
-function quantile(p: number, freedom: number): number {
+export function quantile(p: number, freedom: number): number {
   let [low, high] = [0, 1];
   while (studentP(high, freedom) > p) high *= 2;
   for (let halving = 0; halving < 60; halving++) {
@@ -36,14 +36,6 @@ function quantile(p: number, freedom: number): number {
     else high = middle;
   }
   return high;
-}
-
-/** Where the true mean of such numbers lies with probability 1 − `level` (Student's t); undefined for fewer than two. */
-export function interval(values: readonly number[], level: number): readonly [number, number] | undefined {
-  const { mean, deviation = null } = spreadOf(values) ?? { mean: NaN };
-  if (deviation === null) return undefined;
-  const half = (quantile(level, values.length - 1) * deviation) / Math.sqrt(values.length);
-  return [mean - half, mean + half];
 }
 
 /**

@@ -3,14 +3,14 @@ import { Contradiction, RandloraError } from "../../files/errors.ts";
 import { oneLine } from "../../files/failure.ts";
 import type { Context } from "../../terminal/options/command.ts";
 import { givenTexts, type Texts } from "./compare.ts";
-import { beginningOf, drawnTexts } from "./forgetting.ts";
+import { beginningOf, drawnTexts, DRAWN_LENGTH } from "./forgetting.ts";
 import { forgettingJson, forgettingText } from "./forgetting-report.ts";
 import { measureTexts, type ReadModel } from "./measure-texts.ts";
 import { windowSize } from "./perplexity.ts";
 import type { ForgettingFlags, ForgettingJson } from "./options.ts";
 
 /** Texts, and tokens of one, where nothing is said: of a file as PEFT's method_comparison/MetaMathQA/utils.py has them. */
-const DRAWN = { count: 64, length: 256 };
+const DRAWN = { count: 64, length: DRAWN_LENGTH };
 const OF_FILE = { count: 100, length: 768 };
 
 /**

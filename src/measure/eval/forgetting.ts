@@ -29,6 +29,9 @@ export function forgettingOf(base: Perplexity, adapted: Perplexity): Forgetting 
   return { mean, error };
 }
 
+/** Tokens of a text that is drawn, where nothing is said. */
+export const DRAWN_LENGTH = 256;
+
 export interface Drawing {
   readonly count: number;
   /** Tokens of each, without the one that it begins with. */

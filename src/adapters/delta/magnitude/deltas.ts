@@ -1,6 +1,5 @@
 import { dtypeBytes } from "../../../files/safetensors/dtype.ts";
 import { itemAt } from "../../../files/item-at.ts";
-import { widenToF64 } from "../../../files/safetensors/numbers.ts";
 import type {
   AdapterPlan,
   DeltaSample,
@@ -20,6 +19,7 @@ import { Run } from "../../../compute/tensor/run.ts";
 import type { Tensor } from "../../../compute/tensor/tensor.ts";
 import { readValues } from "../../files/values.ts";
 import { deltaSource } from "../on-device.ts";
+import { weightRows } from "../weight-rows.ts";
 import { findMagnitudes, type MagnitudeName } from "./vectors.ts";
 
 /** A rescaled layer, in f64. */
@@ -41,7 +41,7 @@ async function magnitudeReference(
   const whole = Array.from({ length: input }, (_, col) => col);
   const { onto } = weight;
   const change = new Float64Array(rows.length * cols.length);
-  const before = conv1d ? await columnsOf(weight, rows) : await rowsOf(weight, rows);
+  const before = await weightRows(weight, rows, conv1d);
   const added = await delta(rows, whole);
   for (const [i, row] of rows.entries()) {
     let squares = 0;
@@ -54,37 +54,6 @@ async function magnitudeReference(
     }
   }
   return change;
-}
-
-/** Stored rows, one after another. */
-async function rowsOf(weight: StoredWeight, rows: readonly number[]): Promise<Float64Array> {
-  const all = new Float64Array(rows.length * weight.cols);
-  for (const [i, row] of rows.entries()) all.set(await wideRows(weight, row, 1), i * weight.cols);
-  return all;
-}
-
-/** Stored columns, one after another. */
-async function columnsOf(weight: StoredWeight, columns: readonly number[]): Promise<Float64Array> {
-  const { rows, cols } = weight;
-  const step = Math.max(1, Math.floor(2 ** 18 / cols));
-  const all = new Float64Array(columns.length * rows);
-  for (let first = 0; first < rows; first += step) {
-    const count = Math.min(step, rows - first);
-    const portion = await wideRows(weight, first, count);
-    for (const [i, column] of columns.entries()) {
-      for (let row = 0; row < count; row++) all[i * rows + first + row] = itemAt(portion, row * cols + column);
-    }
-  }
-  return all;
-}
-
-/** Stored rows in f64. */
-export async function wideRows(weight: StoredWeight, first: number, count: number): Promise<Float64Array> {
-  const values = new Float64Array(count * weight.cols);
-  const bytes = await weight.read(first, count);
-  if (bytes.length !== values.length * dtypeBytes(weight.dtype)) throw new RangeError(`${bytes.length} bytes`);
-  widenToF64(bytes, weight.dtype, values);
-  return values;
 }
 
 /** A layer whose rows are rescaled. */
