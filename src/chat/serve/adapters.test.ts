@@ -98,11 +98,13 @@ test("nobody waits for another adapter's requests", async () => {
 test("a request whose adapter has no place does not keep others from free slots", async () => {
   await using serving = serveStories(made.model, { adapters: made.adapters, most: 1, parallel: 3 });
   const left = new AbortController();
-  const { signal } = left;
-  const body = { model: "pirate", prompt: "Once", max_tokens: 400, stream: true as const };
-  const running = await serving.client.completions.create(body, { signal });
-  const pieces = running[Symbol.asyncIterator]();
-  await pieces.next();
+  // It cannot end before that: nobody takes what it makes.
+  const options = { sampling: { ...DEFAULT_SAMPLING, temperature: 0 }, maxTokens: 400, signal: left.signal };
+  const [, pirate] = serving.models; // the first adapter of all
+  if (pirate === undefined) throw new Error("none is served");
+  const job = { client: { network: "slow", user: "" }, model: pirate, ids: [1, 5, 6], options };
+  const running = itemAt(serving.engine.submit([job]), 0);
+  await running.next();
   let isOver = false;
   const one = { prompt: "Once", max_tokens: 4, temperature: 0, seed: 0 };
   const poet = ask(serving, { ...one, model: "poet", user: "poet" }).finally(() => (isOver = true));
