@@ -51,7 +51,7 @@ test("runs are listed with what they came to, and removed when that is meant", a
   const { runs } = await listed();
   expect(runs).toEqual([
     { ...done, run: "comparison/runs/a", state: "interrupted", steps: 0, planned_steps: null, best_valid_loss: null },
-    { ...done, run: "cut", state: "interrupted" },
+    { ...done, run: "cut", state: "interrupted", steps: 1 },
     { ...done, state: "running" },
   ]);
   // Without what the link leads to, which has itself in it.
@@ -59,7 +59,7 @@ test("runs are listed with what they came to, and removed when that is meant", a
   expect(runs[0].bytes).toBeLessThan(runs[2].bytes);
   const table = (await randlora("runs", "list")).stdout;
   expect(table).toMatch(/^run +model +method +steps +valid loss +state +size +written\n/);
-  expect(table).toMatch(/\ncut +\S.* +lora +2 of 2 +\d+\.\d{4} +interrupted +[\d.]+ [kM]B +\d+ s ago\n/);
+  expect(table).toMatch(/\ncut +\S.* +lora +1 of 2 +\d+\.\d{4} +interrupted +[\d.]+ [kM]B +\d+ s ago\n/);
 
   const refused = async (...words: readonly string[]) => {
     const { status, stdout, stderr } = await randlora("runs", "rm", ...words);

@@ -83,13 +83,14 @@ interface RunJson {
   readonly method: string;
   /** running (a process trains into it), done, interrupted. */
   readonly state: "running" | "done" | "interrupted";
+  /** Saved; if running, measured. */
   readonly steps: number;
-  /** Known from the first save on. */
+  /** After the first save. */
   readonly planned_steps: number | null;
   /** As of the last save. */
   readonly best_valid_loss: number | null;
   readonly bytes: number;
-  /** Time of the last write. */
+  /** Last write. */
   readonly updated: string;
 }
 

@@ -14,7 +14,7 @@ export interface FoundRun {
   readonly method: string;
   /** A process trains into it; its training state is the last one; neither. */
   readonly state: "running" | "done" | "interrupted";
-  /** Steps that were measured. */
+  /** Those of its newest state, where a resume starts; while it is running, those that were measured. */
   readonly steps: number;
   /** Of the whole run; undefined before its first save, where its data decide. */
   readonly plannedSteps: number | undefined;
@@ -60,12 +60,14 @@ export async function readRunFolder(path: string): Promise<FoundRun | undefined>
   const progress = (await newestState(join(path, "state")).catch(() => undefined))?.progress;
   const plannedSteps = progress?.steps ?? (typeof asked === "number" ? asked : undefined);
   const { bytes, updatedMs } = await sizeOf(path);
+  const isRunning = await isTrainedInto(path);
+  const saved = progress?.step ?? 0;
   return {
     path,
     model,
     method,
-    state: (await isTrainedInto(path)) ? "running" : isOver(progress, plannedSteps, earlyStop) ? "done" : "interrupted",
-    steps: Math.max(progress?.step ?? 0, await lastStep(join(path, METRICS_FILE))),
+    state: isRunning ? "running" : isOver(progress, plannedSteps, earlyStop) ? "done" : "interrupted",
+    steps: isRunning ? Math.max(saved, await lastStep(join(path, METRICS_FILE))) : saved,
     plannedSteps,
     bestValidLoss: progress?.best?.validLoss,
     bytes,
