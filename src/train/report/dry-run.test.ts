@@ -123,7 +123,7 @@ describe("a result", () => {
         "loss             1.5000 in the last step\n" +
         "validation loss  1.7500 at the end; lowest at step 100\n" +
         "parameters       12.3 K trained, on 25.0 K supervised tokens\n" +
-        "time             2:05\n" +
+        "time             2:05 from step 50 on\n" +
         "device memory    950 MB at most (1.00 GB expected)\n" +
         "process memory   1.25 GB at most\n" +
         "plot             runs/a/loss.svg\n" +
@@ -134,6 +134,7 @@ describe("a result", () => {
         "loss             1.5000 in the last step\n" +
         "validation loss  1.7500 when last measured; lowest at step 100\n",
     );
+    expect(trainResultText({ ...result, stepsBefore: 0 }, shown, 100, PLAIN)).toContain("time             2:05\n");
     expect(nextCommand({ ...result, run: "my runs/it's" }, { data: "data", images: null })).toBe(
       String.raw`randlora chat 'my runs/it'\''s'`,
     );

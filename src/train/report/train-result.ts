@@ -80,6 +80,7 @@ export function trainResultText(
   const isFirst = result.bestStep === 0 ? `, before training: the run stands for that${lasts}` : "";
   const lowest = result.bestStep === undefined ? "" : `; lowest at step ${formatNumber(result.bestStep)}${isFirst}`;
   const best = result.bestStep === undefined ? "" : ` ${when}${before}${lowest}`;
+  const since = result.stepsBefore === 0 ? "" : ` from step ${formatNumber(result.stepsBefore)} on`;
   const ending = wasOver(result) ? " (had ended before: nothing was left to do)" : ENDINGS[result.ending];
   const rows = [
     ["written", style.bold(result.run)],
@@ -97,7 +98,7 @@ export function trainResultText(
       `${formatCount(result.trainableParameters)} trained, on ${formatCount(result.tokens)} ${result.unit === "tokens" ? "supervised tokens" : result.unit}`,
     ],
     ...(result.badImages ? [["left out", `${formatAmount(result.badImages, "figure")} that cannot be read`]] : []),
-    ["time", formatDuration(result.seconds)],
+    ["time", `${formatDuration(result.seconds)}${since}`],
     [
       "device memory",
       `${formatBytes(result.peakGpuBytes)} at most (${formatBytes(result.estimatedGpuBytes)} expected)`,
