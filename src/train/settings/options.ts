@@ -193,7 +193,7 @@ export const RUN_OPTIONS = {
     integer({ topic: "Run", help: "steps between checkpoints", min: 1, defaultText: "about a minute" }),
     { usual: null, compare: "all", resume: "both" },
   ),
-  keep: setting(integer({ topic: "Run", help: "training states to keep for --resume", min: 1 }), {
+  keep: setting(integer({ topic: "Run", help: "training states to keep; one more if interrupted", min: 1 }), {
     usual: 1,
     compare: "all",
     resume: "both",
