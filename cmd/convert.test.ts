@@ -76,12 +76,18 @@ describe("--to lora", () => {
     ]);
   });
 
-  test("layers stand in the order of their numbers, and little that is kept is called that", async () => {
+  test("layers stand in the order of their numbers, and a rank that keeps little is warned of", async () => {
     const modules = { "layers.10.q": [24, 32], "layers.2.q": [24, 32] } as const;
-    const args = ["--to", "lora", "--rank", "1", "--out", "low"];
-    const { stdout } = await convertLora({ r: 24, modules, number: (index) => Math.sin(index * index) }, args);
-    expect(stdout.match(/^\S+/gm)).toEqual(["ΔW", "layers.2.q", "layers.10.q", "all", "/low:", expect.any(String)]);
-    expect(stdout).toMatch(/\n[\d.]+ % of ‖ΔW‖² is little: a larger --rank keeps more\n$/);
+    const lora = { r: 24, modules, number: (index: number) => Math.sin(index * index) };
+    const args = ["--to", "lora", "--out", "low"];
+    const { stdout, stderr } = await convertLora(lora, [...args, "--rank", "1"]);
+    expect(stdout.match(/^\S+/gm)).toEqual(["ΔW", "layers.2.q", "layers.10.q", "all", "/low:"]);
+    const [, share] = /^all .* ([\d.]+ %)$/m.exec(stdout) ?? [];
+    expect(stderr).toBe(
+      `warning: --rank 1 keeps ${share} of ‖ΔW‖²: the LoRA differs from the adapter; a higher --rank keeps more\n`,
+    );
+    // Who asks for a share has what was asked for.
+    expect((await convertLora(lora, [...args, "--energy", "0.1"])).stderr).toBe("");
   });
 
   test.each([

@@ -19,7 +19,7 @@ export interface LoraFlags extends Kept {
 }
 
 /** A LoRA that keeps less of ‖ΔW‖² is another adapter rather than the same one in other files. */
-const LITTLE = 0.5;
+const ENOUGH = 0.9;
 
 /** Writes the LoRA that is nearest to an adapter's ΔW, and shows how near that is. @param path of the adapter */
 export async function convertToLora(path: string, { base, ...wish }: LoraFlags, context: Context): Promise<void> {
@@ -32,6 +32,11 @@ export async function convertToLora(path: string, { base, ...wish }: LoraFlags, 
   try {
     const options = { ...wish, base: findBase, device: context.device };
     const written = await writeLora(path, options, context, context.signal);
+    const { energy } = written.all;
+    if (wish.rank !== undefined && energy < Math.min(ENOUGH, wish.energy ?? 1)) {
+      const cause = `--rank ${wish.rank} keeps ${formatShare(energy)} of ‖ΔW‖²: the LoRA differs from the adapter`;
+      context.log.warn(`${cause}; a higher --rank keeps more`);
+    }
     context.result(loraJson(written), () => loraText(written, context), "files");
   } catch (thrown) {
     if (context.signal.aborted) context.log.info("cancelled; nothing written");
@@ -87,7 +92,5 @@ function loraText({ out, modules, all }: WrittenLora, { columns, style }: Contex
   const rows = sorted.map((one) => row(visible(one.module), formatNumber(one.rank), one));
   const head = ["ΔW of", "rank", "norm", "error", "energy kept"];
   const table = formatTable([...rows, row("all", "", all)], { head, align: "lrrrr", columns, markHead: style.dim });
-  const advice =
-    all.energy < LITTLE ? `${formatShare(all.energy)} of ‖ΔW‖² is little: a larger --rank keeps more\n` : "";
-  return `${table}\n${style.bold(out)}: a LoRA of ${formatAmount(modules.length, "module")}\n${advice}`;
+  return `${table}\n${style.bold(out)}: a LoRA of ${formatAmount(modules.length, "module")}\n`;
 }
