@@ -15,7 +15,6 @@ import type { Tensor, TensorDtype } from "../device/tensor.ts";
 import { CODES, DRAWN, DRAWN_UNITS } from "./families/basis.ts";
 import { GROUP } from "./families/columns.ts";
 import { UNIT } from "./families/losses.ts";
-import { SCRATCH_BYTES } from "./layout.ts";
 import modulePath from "./kernels.wasm" with { type: "file" };
 
 const ASSEMBLY = join(import.meta.dir, "assembly");
@@ -120,7 +119,6 @@ const CONSTANTS: Readonly<Record<string, Readonly<Record<string, number>>>> = {
   columns: { GROUP },
   losses: { UNIT },
   magnitude: { FACTOR: MAGNITUDE.factor, NORM: MAGNITUDE.norm },
-  "normed-rows": { SCRATCH_BITS: Math.log2(SCRATCH_BYTES) },
   optimizer: {
     LOSS: 4 * STEP_STATE.loss,
     NORM: 4 * STEP_STATE.norm,

@@ -58,7 +58,7 @@ export const COPY_PIECE = 2 ** 18;
 
 /** The begin of each heap: what commands go through, some at a time, where there is no room for a list. Address 0 is nothing's. */
 export const SPARE = { at: 64, bytes: 2 ** 14 } as const;
-/** Scratch of a worker in each heap that it computes in. `assembly/normed-rows.ts` fills it, and tells workers apart by it. */
+/** Scratch of a worker in each heap that it computes in, which `assembly/normed-rows.ts` fills. */
 export const SCRATCH_BYTES = 2 ** 20;
 /** Words behind it that no kernel may write, which hold FENCE: what is written beyond a worker's scratch is another's, or a buffer. */
 export const FENCE_WORDS = 16;

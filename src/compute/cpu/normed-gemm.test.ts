@@ -12,20 +12,20 @@ import modulePath from "./kernels.wasm" with { type: "file" };
 import { SCRATCH_BYTES } from "./layout.ts";
 import { pack } from "./parameters.ts";
 
-/** One that a word has no bit for, and whose number ends like that of the first. */
+/** A worker whom a word of 32 bits has none for. */
 const MANY = 32;
 const PAGE = 2 ** 16;
 const [ROWS, TERMS, COLS, PIECE_COLS] = [2, 8, 16, 8];
 
 test.each(["wasm", ...CODES] as const)(
-  "every worker normalizes the rows for itself, once a command or, beyond those that a word has bits for, once a piece: %s",
+  "each of any number of workers normalizes the rows for itself, once a command: %s",
   async (code) => {
     const pages = ((MANY + 2) * SCRATCH_BYTES) / PAGE;
     const memory = new WebAssembly.Memory({ initial: pages, maximum: pages, shared: true });
     const module = await WebAssembly.compile(await Bun.file(modulePath).arrayBuffer());
     const { exports } = new WebAssembly.Instance(module, { env: { memory } });
-    const normedGemm = (parameters: number, piece: number, scratch: number): void =>
-      routineKernels(() => codeOf(code), memory, scratch, exports)["normedGemm"]?.(parameters, piece);
+    const normedGemm = (parameters: number, piece: number, scratch: number, again: boolean): void =>
+      routineKernels(() => codeOf(code), memory, scratch, exports)["normedGemm"]?.(parameters, piece, scratch, again);
     const floats = new Float32Array(memory.buffer);
     let end = (MANY + 1) * SCRATCH_BYTES + 64;
     const numbers = (...shape: Shape) => {
@@ -36,13 +36,15 @@ test.each(["wasm", ...CODES] as const)(
       return { ...tensorIn({ label: "numbers", size: values.byteLength }, shape, "F32"), offset };
     };
     const y = numbers(ROWS, COLS);
+    const a = numbers(ROWS, TERMS);
+    const x = floats.slice(a.offset, a.offset + ROWS * TERMS);
     const { words } = pack(NORMED_GEMM, {
       rows: ROWS,
       cols: COLS,
       terms: TERMS,
       aTerms: false,
       bTerms: false,
-      a: numbers(ROWS, TERMS),
+      a,
       b: numbers(COLS, TERMS),
       y,
       bias: undefined,
@@ -59,19 +61,23 @@ test.each(["wasm", ...CODES] as const)(
       branchWeight: undefined,
       sum: undefined,
       gate: 0,
-      normalized: 0,
     });
-    /** What comes of the two pieces by the workers of these numbers. */
+    /** What comes of the two pieces by the workers of these numbers, one of whom finds x gone at its second. */
     const computed = (...workers: readonly number[]) => {
+      floats.set(x, a.offset);
       new Uint32Array(memory.buffer, end, words.length).set(words);
       floats.fill(0, 0, y.offset + ROWS * COLS);
-      workers.forEach((worker, piece) => normedGemm(end, piece, 64 + worker * SCRATCH_BYTES));
+      workers.forEach((worker, piece) => {
+        const again = workers.indexOf(worker) < piece;
+        if (again) floats.fill(0, a.offset, a.offset + x.length);
+        normedGemm(end, piece, 64 + worker * SCRATCH_BYTES, again);
+      });
       return [...floats.subarray(y.offset, y.offset + ROWS * COLS)];
     };
-    const wanted = computed(0, 0);
+    const wanted = computed(0, 1);
     expect(wanted.filter((value) => value !== 0)).toHaveLength(ROWS * COLS);
     for (const workers of [
-      [0, 1],
+      [0, 0],
       [31, 0],
       [0, MANY],
       [MANY, MANY],
@@ -79,6 +85,27 @@ test.each(["wasm", ...CODES] as const)(
       expect(computed(...workers)).toEqual(wanted);
   },
 );
+
+test("a worker normalizes no rows again for its later pieces: the first may lie over them", async () => {
+  using device = await CpuDevice.open({ threads: 1 });
+  const size = 1024;
+  const product = async (isOver: boolean) => {
+    using run = new Run(device);
+    const numbers = (rows: number) =>
+      run.upload(
+        "numbers",
+        [rows, size],
+        Float32Array.from({ length: rows * size }, (_, at) => Math.sin(at * 1.3)),
+      );
+    const [x, other, norm, weight] = [numbers(ROWS), numbers(ROWS), numbers(1), numbers(size)];
+    const y = run.keep(isOver ? x : other);
+    const inputNorm = { weight: norm, offset: 0, epsilon: 1e-5, branch: undefined };
+    run.compute("normedLinear", { x, norm: inputNorm, weight, bias: undefined, gate: undefined, y });
+    await run.submit();
+    return read(device, y.buffer);
+  };
+  expect(await product(true)).toEqual(await product(false));
+});
 
 test.each([
   [32, 4096],

@@ -22,8 +22,8 @@ import {
   type WorkerStart,
 } from "./layout.ts";
 
-/** A function of the module: computes one piece of a command. */
-type Kernel = (parameters: number, piece: number, scratch: number) => void;
+/** Computes one piece of a command; `again` after another of it. */
+type Kernel = (parameters: number, piece: number, scratch: number, again: boolean) => void;
 
 /** Looks at what a worker waits for before it sleeps: some five microseconds. */
 const SPINS = 2000;
@@ -128,9 +128,9 @@ function runCommand(
     for (;;) {
       const piece = Atomics.add(list, command + COMMAND.taken, 1);
       if (piece >= pieces || Atomics.load(control, CONTROL.failed) !== 0) break;
-      took = true;
       if (run === undefined) movePiece(heaps, kernel, heap, parameters, piece);
-      else run(parameters, piece, start.scratch);
+      else run(parameters, piece, start.scratch, took);
+      took = true;
     }
     if (run !== undefined) heaps[heap]?.checkFence();
   } catch (error) {

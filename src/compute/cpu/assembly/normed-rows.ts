@@ -5,16 +5,10 @@ import { NormedGemm } from "./parameters";
 
 // Where in the scratch.
 const ROWS: usize = 2 ** 19;
-/** log₂ of the bytes from one worker's scratch to the next one's. */
-const SCRATCH_BITS: usize = 20;
 
-/** Normalizes the rows into this worker's scratch, once a command. */
+/** Normalizes the rows into this worker's scratch. */
 export function normedRows(p: NormedGemm, piece: u32, scratch: usize): void {
   const pitch = <usize>((p.terms + 3) & ~3) * 4;
-  const worker = <u32>(scratch >> SCRATCH_BITS);
-  const bit: u32 = worker < 32 ? <u32>1 << worker : 0;
-  const normalized = changetype<usize>(p) + offsetof<NormedGemm>("normalized");
-  if (atomic.load<u32>(normalized) & bit) return;
   for (let row: u32 = 0; row < p.rows; row++) {
     const to = scratch + ROWS + row * pitch;
     let x = p.a + row * p.aPitch;
@@ -29,5 +23,4 @@ export function normedRows(p: NormedGemm, piece: u32, scratch: usize): void {
     }
     normalize(x, p.weight, p.terms, p.offset, p.epsilon, to);
   }
-  if (bit) atomic.or<u32>(normalized, bit);
 }

@@ -22,8 +22,6 @@ export const NORMED_GEMM = cpuKernel("normedGemm", {
   sum: "target",
   /** 0, or the number of an activation f, from 1 on: y = f(product) · that with the `cols` rows of b behind. */
   gate: "u32",
-  /** A bit for each worker that has the rows, normalized, in its scratch. */
-  normalized: "u32",
 });
 
 /** The row kernel of a gate. */
@@ -75,7 +73,6 @@ export function normedLinear(on: Dispatcher, operands: NormedLinear): void {
       branchWeight: branch?.weight,
       sum: branch?.sum,
       gate: gate === undefined ? 0 : gateNumber(gate) + 1,
-      normalized: 0,
     },
     pieces,
   );

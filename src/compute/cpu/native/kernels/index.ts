@@ -13,7 +13,7 @@ import { rowKernels } from "./rows.ts";
 import { ternary } from "./ternary.ts";
 
 /** Computes a piece of a command. */
-type RoutineKernel = (on: Caller, parameters: number, piece: number) => void;
+type RoutineKernel = (on: Caller, parameters: number, piece: number, again: boolean) => void;
 
 const KERNELS: Readonly<Record<string, RoutineKernel>> = {
   gemm,
@@ -33,7 +33,8 @@ const KERNELS: Readonly<Record<string, RoutineKernel>> = {
 /** What the module exports. */
 type Exports = Readonly<Record<string, unknown>>;
 
-type Kernel = (parameters: number, piece: number) => void;
+/** @param again whether this thread has computed a piece of the command before */
+type Kernel = (parameters: number, piece: number, scratch?: number, again?: boolean) => void;
 
 /**
  * Kernels of routines on a heap, by name.
@@ -51,7 +52,8 @@ export function routineKernels(
     ROUTINE_KERNELS.map((name) => {
       const kernel = KERNELS[name];
       if (kernel === undefined) throw new Error(`there are no routines of ${name}`);
-      return [name, (parameters: number, piece: number) => kernel(caller(), parameters, piece)];
+      const run: Kernel = (parameters, piece, _, again = false) => kernel(caller(), parameters, piece, again);
+      return [name, run];
     }),
   );
 }

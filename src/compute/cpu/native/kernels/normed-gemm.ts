@@ -10,9 +10,12 @@ const AT = wordsOf(NORMED_GEMM);
 /** Where the module's `normedRows` puts what it normalizes, and where products are that will be gated, in a worker's scratch. */
 const [ROWS, PRODUCTS] = [2 ** 19, 2 ** 18 + 256];
 
-/** A product of a few rows that are normalized first, and perhaps gated, for the same bits as of those commands. */
-export function normedGemm(on: Caller, parameters: number, piece: number): void {
-  on.parts.normedRows(parameters, piece, on.begin);
+/**
+ * A product of a few rows that are normalized first, and perhaps gated, for the same bits as of those commands.
+ * @param again this worker has the rows, normalized, in its scratch from a piece before
+ */
+export function normedGemm(on: Caller, parameters: number, piece: number, again: boolean): void {
+  if (!again) on.parts.normedRows(parameters, piece, on.begin);
   const word = on.reader(parameters, AT.count);
   const whole = productOf(word);
   const a = on.begin + ROWS;
