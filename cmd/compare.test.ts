@@ -90,17 +90,21 @@ describe("a comparison", () => {
   });
 });
 
-test("--dry-run shows methods, sizes, memory and runs, writes nothing, and refuses what runs would", async () => {
+test("--dry-run shows methods, sizes, learning rates, memory and runs, writes nothing, and refuses what runs would", async () => {
   const before = await readdir(folder.path);
   const { status, stdout } = await compare(...SHORT, "--out", "dry", "--dry-run", "--json");
   expect(status).toBe(0);
   const plan = JSON.parse(stdout);
   expect(plan).toMatchObject({ dry_run: true, runs: 4 });
-  const planned = whole.methods.map(({ method, parameters }) => ({ method, budget: 4000, parameters, steps: 5 }));
+  const planned = whole.methods.map(({ method, parameters, learning_rate }) => {
+    return { method, budget: 4000, parameters, learning_rate, steps: 5 };
+  });
   const sorted = (rows: { method: string }[]) => rows.toSorted((a, b) => (a.method < b.method ? -1 : 1));
   expect(sorted(plan.contenders)).toMatchObject(sorted(planned));
   for (const { estimated_disk_bytes: bytes } of plan.contenders) expect(bytes).toBeGreaterThan(4000 * 4);
   expect(await readdir(folder.path)).toEqual(before);
+  const { stdout: table } = await compare(...SHORT, "--dry-run");
+  expect(table).toMatch(/^lora\+rslora +4,?000 +4,?480 +0\.005 +5 /m);
   const taken = await compare(...SHORT, "--out", "whole", "--dry-run");
   expect([taken.status, taken.stderr]).toEqual([1, expect.stringContaining("there is a comparison already")]);
   const full = await compare(...SHORT, "--memory", "1MB", "--dry-run");

@@ -59,7 +59,7 @@ export interface Answer {
     readonly forgetting_error?: number | null;
     readonly seconds: number;
   }[];
-  readonly methods: readonly { readonly method: string; readonly parameters: number }[];
+  readonly methods: readonly { readonly method: string; readonly parameters: number; readonly learning_rate: number }[];
 }
 
 export function parse(stdout: string): Answer {

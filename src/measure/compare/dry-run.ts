@@ -1,7 +1,7 @@
 import { resolve } from "node:path";
 import { RandloraError } from "../../files/errors.ts";
 import { RUNS } from "../../files/hub/name.ts";
-import { formatAmount, formatBytes, formatNumber } from "../../terminal/format.ts";
+import { formatAmount, formatBytes, formatMeasure, formatNumber } from "../../terminal/format.ts";
 import type { Context } from "../../terminal/options/command.ts";
 import { formatTable } from "../../terminal/table.ts";
 import { estimateRun } from "../../train/loop/finetune.ts";
@@ -24,6 +24,7 @@ interface ContenderJson {
   readonly method: string;
   readonly budget: number | null;
   readonly parameters: number;
+  readonly learning_rate: number;
   readonly steps: number;
   readonly estimated_gpu_bytes: number;
   readonly estimated_disk_bytes: number;
@@ -48,6 +49,7 @@ export async function planContender<Batch>(
       method,
       budget,
       parameters: estimate.method.trainableParameters - headParameters,
+      learning_rate: estimate.settings.learningRate,
       steps: estimate.steps,
       estimated_gpu_bytes: estimate.estimatedGpuBytes,
       estimated_disk_bytes: estimate.estimatedDiskBytes,
@@ -81,12 +83,13 @@ export async function showPlan<Batch>(
       one.method,
       one.budget === null ? "–" : formatNumber(one.budget),
       formatNumber(one.parameters),
+      formatMeasure(one.learning_rate),
       formatNumber(one.steps),
       formatBytes(one.estimated_gpu_bytes),
       formatBytes(one.estimated_disk_bytes),
     ]);
-    const head = ["method", "budget", "parameters", "steps", "device memory", "disk a run"];
-    const table = formatTable(rows, { head, align: "lrrrrr", columns: context.columns, markHead: context.style.dim });
+    const head = ["method", "budget", "parameters", "rate", "steps", "device memory", "disk a run"];
+    const table = formatTable(rows, { head, align: "lrrrrrr", columns: context.columns, markHead: context.style.dim });
     return `${table}\n${formatAmount(json.runs, "run")}: ${formatAmount(comparison.seeds, "seed")} of each method\n`;
   });
 }
