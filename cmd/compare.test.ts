@@ -129,7 +129,7 @@ test("folders that are no new ones, and a comparison that is not what it was, ar
     [[...DATA, "--out", "whole"], 1, "whole: there is a comparison already"],
     [[...DATA, "--out", "train.jsonl"], 1, "train.jsonl"],
     [DATA, 2, "--out is missing"],
-    [["--resume"], 2, "--resume: which comparison?"],
+    [["--resume"], 2, "no comparison is named\nhint: write --resume DIR, or --out DIR --resume"],
     [["--resume", "whole", "--out", "more"], 2, "--resume whole: a comparison goes on where it is, not in more"],
     [["--resume", "filled"], 1, "filled: no compare.json: not a comparison"],
     [["--resume", "changed"], 3, `${NAMES[1]}: its metrics.jsonl is not what the comparison recorded`],

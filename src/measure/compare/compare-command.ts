@@ -161,7 +161,9 @@ async function goOn(
   context: Context,
 ): Promise<void> {
   const path = options.resume === true ? options.out : options.resume;
-  if (path === undefined) throw new RandloraError("usage", "--resume: which comparison?", "name it: --resume DIR");
+  if (path === undefined) {
+    throw new RandloraError("usage", "--resume: no comparison is named", "write --resume DIR, or --out DIR --resume");
+  }
   if (options.out !== undefined && resolve(options.out) !== resolve(path)) {
     const cause = `--resume ${path}: a comparison goes on where it is, not in ${options.out}`;
     throw new Contradiction(["out", "resume"], cause, "give one of them");
