@@ -110,6 +110,22 @@ test("tables, lists in lists and addresses", async () => {
   expect([first, second]).toEqual(['<a href="https://example.org/a?b=c_d"', '<a href="https://example.org"']);
 });
 
+test("code of a language that is named is colored, by comments, strings, numbers and keywords; its text is as it was", async () => {
+  const code = "if a1 == 'x\\'# y': # z\n  return 1.5\nurl = \"https://example.org\"; // w";
+  const [named, plain] = await drawn([`\`\`\`py\n${code}\n\`\`\``, `\`\`\`\n${code}\n\`\`\``]);
+  expect(named?.match(/<span class="\w+">[^<]*/g)).toEqual([
+    '<span class="keyword">if',
+    `<span class="string">'x\\'# y'`,
+    '<span class="comment"># z',
+    '<span class="keyword">return',
+    '<span class="number">1.5',
+    '<span class="string">"https://example.org"',
+    '<span class="comment">// w',
+  ]);
+  expect(plain).toInclude(code);
+  expect(named?.replaceAll(/<\/?span[^>]*>/g, "")).toBe(plain);
+});
+
 test.each([
   ["<em>", "*a* "],
   ["<li>", "- a\n"],
@@ -124,6 +140,7 @@ test.each([
   ["lists in each other", Array.from({ length: 500 }, (_, depth) => `${" ".repeat(2 * depth)}- a\n`).join("")],
   ["cells without end", `${"|".repeat(20_000)}\n${"|-".repeat(20_000)}\n${"|".repeat(20_000)}`],
   ["marks without end", "*a **b `c [d".repeat(5000)],
+  ["quotes in code without end", `\`\`\`js\n${"'a\"b`".repeat(3000)}\n\`\`\``],
 ])("%s are shown, whatever a model writes", async (_, text) => {
   await answerWith([text, "\n\n# The end"]);
   await chat.settle();

@@ -69,7 +69,7 @@ function blocksOf(lines, depth = 0) {
       at++;
       const code = takeWhile((one) => one.trim() !== fence);
       at++;
-      node = codeBlock(code.join("\n"));
+      node = codeBlock(code.join("\n"), /\w/.test(line));
     } else if (HEADING.test(line)) {
       at++;
       node = filled(element("h2"), inline(line.replace(/^#+ /, "")));
@@ -102,9 +102,29 @@ function blocksOf(lines, depth = 0) {
   return blocks;
 }
 
-/* Browsers have no clipboard for pages that come over a network without encryption. */
-function codeBlock(text) {
-  const block = element("div", element("pre", element("code", text)));
+/* What most languages have, by name: lengths are bounded as below. */
+const SYNTAX =
+  /(?<comment>(?:\/\/|(?<=^|\s)#).*)|(?<string>(["'`])(?:\\.|(?!\3)[^\\\n]){0,1000}\3)|\b(?<number>\d[\w.]*)|\b(?<keyword>and|as|async|await|break|case|catch|class|const|continue|def|do|else|enum|export|false|fn|for|from|function|if|impl|import|in|interface|let|match|new|None|not|null|or|pub|return|static|struct|switch|this|throw|true|True|False|try|type|use|var|void|while|with|yield)\b/gm;
+
+/* A longer text stays as it is: it would be colored anew with each piece that comes. */
+const MOST_COLORED = 20_000;
+
+function colored(text) {
+  const parts = [];
+  let end = 0;
+  for (const { 0: all, index, groups } of text.matchAll(SYNTAX)) {
+    const span = element("span", all);
+    span.className = Object.keys(groups).find((name) => groups[name] !== undefined);
+    parts.push(text.slice(end, index), span);
+    end = index + all.length;
+  }
+  return [...parts, text.slice(end)];
+}
+
+/* Code of a language that is named is colored. Browsers have no clipboard for pages that come over a network without encryption. */
+function codeBlock(text, hasLanguage) {
+  const isColoured = hasLanguage && text.length <= MOST_COLORED;
+  const block = element("div", element("pre", filled(element("code"), isColoured ? colored(text) : [text])));
   block.className = "code";
   if (!isSecureContext) return block;
   const copy = element("button", "Copy code");
