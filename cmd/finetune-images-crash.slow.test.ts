@@ -45,8 +45,8 @@ beforeAll(async () => {
 });
 
 test.each([
-  ["dinov2", RUN, 10],
-  ["wider", `${RUN} --quantize q8`, 4],
+  ["dinov2", RUN, 5],
+  ["wider", `${RUN} --quantize q8`, 3],
 ] as const)(
   "killed at some instants: %s %s",
   async (model, flags, most) => {
