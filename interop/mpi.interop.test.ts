@@ -83,7 +83,7 @@ const CASES: readonly (readonly [string, readonly string[], readonly (readonly [
   [
     "sparse RandLoRA with dropout, packed",
     [...TEXTS, ...SHORT, "--sparse", "--dropout", "0.1", "--packing", "--max-length", "64"],
-    [[0, 1], [0, 2], [1, 4], [2, 2]],
+    [[0, 2], [1, 4], [2, 1]],
   ],
   ["LoRA that stops early", [...TEXTS, ...SHORT, "--method", "lora", "--learning-rate", "1", "--steps", "20", "--eval-every", "1", "--early-stop", "2"], [[1, 4]]],
   ["DoRA", [...TEXTS, ...SHORT, "--method", "dora"], [[2, 4]]],
@@ -270,12 +270,12 @@ test("a process that is killed ends the others, though its launcher does not hea
   }
 }, TIMEOUT); // prettier-ignore
 
-test("killed at six moments and gone on with by other numbers of processes, it ends with the same bytes", async () => {
+test("killed at four moments and gone on with by other numbers of processes, it ends with the same bytes", async () => {
   const args = [...TEXTS, ...SHORT.slice(0, 6), "--steps", "40", "--save-every", "3", "--eval-every", "7", "--sparse"];
   await randlora([...args, "--out", "unharmed"]);
   const run = folder.at("killed-many-times");
   let kills = 0;
-  for (let round = 0; round < 6; round++) {
+  for (let round = 0; round < 4; round++) {
     const isBegun = existsSync(join(run, "run.json"));
     const where = { mpi: mpis[round % 3] ?? mpis[0], count: [4, 2][round % 2] ?? 2 };
     const child = start(isBegun ? ["finetune", "--resume", run] : [...args, "--out", run], where);
@@ -289,7 +289,7 @@ test("killed at six moments and gone on with by other numbers of processes, it e
     expect(performance.now() - begin).toBeLessThan(10_000);
     await child.exited;
   }
-  expect(kills).toBeGreaterThanOrEqual(4);
+  expect(kills).toBeGreaterThanOrEqual(3);
   const last = existsSync(join(run, "run.json")) ? ["finetune", "--resume", run] : [...args, "--out", run];
   const { stderr, status } = await randlora(last, { mpi: mpis[0], count: 2 });
   expect([stderr.includes("error"), status]).toEqual([false, 0]);
