@@ -17,7 +17,7 @@ import { ComparisonFolder } from "./folder.ts";
 import { adaptedPart, imageData, type RunsData, textData } from "./load-data.ts";
 import type { CompareJson, CompareOptions } from "./options.ts";
 import { planComparison, plannedRuns } from "./plan.ts";
-import { commonSettings, readLike, readSwept, readWishes } from "./read-methods.ts";
+import { commonSettings, readLike, readSwept, readWishes, recordedSpecs } from "./read-methods.ts";
 import { type ComparisonRecord, formatRecord } from "./record.ts";
 import { resumedComparison } from "./resume.ts";
 import { compare, type CompareInput, sourcesOf } from "./run.ts";
@@ -174,10 +174,10 @@ async function goOn(
   const { folder: opened, record: recorded } =
     job === undefined ? await ComparisonFolder.open(path) : await ComparisonFolder.joinBegun(path);
   await using folder = opened;
-  const methods = recorded.comparison.contenders.map(({ label, settings: { method } }) => ({ label, method }));
   const { params: budgets, like, seeds, forgetting } = options;
   const labels = wishes?.map(({ label }) => label);
-  const given = { labels, budgets, like, seeds, forgetting, ...readSwept(options, methods), common };
+  const swept = readSwept(options, recordedSpecs(recorded.comparison.contenders));
+  const given = { labels, budgets, like, seeds, forgetting, ...swept, common };
   const resumed = resumedComparison(recorded.comparison, given);
   const { seeds: had, looks } = recorded.comparison;
   const isLook = resumed.seeds > had && recorded.results.length === plannedRuns(recorded.comparison).length;

@@ -10,6 +10,9 @@ import type { Spread } from "./statistics.ts";
 /** The most tokens that forgetting is measured on. */
 export const MOST_DRAWN = 2 ** 20;
 
+/** Runs of a method: each is planned before the first. */
+export const MOST_SEEDS = 1000;
+
 /** The options of `randlora compare`. */
 export const COMPARE_OPTIONS = {
   methods: list(
@@ -37,6 +40,7 @@ export const COMPARE_OPTIONS = {
     topic: "Comparison",
     help: "runs of each method, each with its own seed",
     min: 1,
+    max: MOST_SEEDS,
     defaultText: "3",
   }),
   learningRate: repeat(

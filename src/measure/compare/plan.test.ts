@@ -5,6 +5,7 @@ import { refusalOf } from "../../files/testing/folder.ts";
 import { readConfig } from "../../models/folder/config-json.ts";
 import { Checkpoint } from "../../files/safetensors/checkpoint.ts";
 import { type ComparisonWish, plannedParameters, plannedRuns, planComparison, sizeIn } from "./plan.ts";
+import { readSwept, recordedSpecs } from "./read-methods.ts";
 import { formatRecord, parseDrawn, parseRecord } from "./record.ts";
 import { type Given, resumedComparison } from "./resume.ts";
 import type { RunResult } from "./options.ts";
@@ -150,6 +151,7 @@ describe("compare.json", () => {
     [{ version: 2 }, '"version"'],
     [{ budgets: [0] }, '"budgets.0"'],
     [{ seeds: 1e300 }, '"seeds"'],
+    [{ seeds: 2 ** 40 }, '"seeds"'],
     [{ forgetting: 1e12 }, '"forgetting"'],
     [{ methods: [] }, '"methods"'],
     [{ methods: [{ method: "lora", budget: 1, settings: { method: "lora" } }] }, "compare.json: lora: "],
@@ -213,6 +215,20 @@ describe("a resumed comparison", () => {
     const recorded = plan({ wishes });
     const rates = new Map(wishes.map(({ label }) => [label, [1e-4, 3e-4]]));
     expect(resumedComparison(recorded, { ...NOTHING, rates })).toEqual(recorded);
+  });
+
+  test("a rate for all is not meant for a method that was listed with its own", () => {
+    const wishes = [{ ...wish("lora", {}, 1e-3), label: "lora@0.001" }, wish("randlora", {}, 3e-4)];
+    const recorded = plan({ wishes });
+    const given = (learningRate: string) => {
+      return {
+        ...NOTHING,
+        ...readSwept({ learningRate: [learningRate], alpha: [] }, recordedSpecs(recorded.contenders)),
+      };
+    };
+    expect(resumedComparison(recorded, given("3e-4"))).toEqual(recorded);
+    expect(() => resumedComparison(recorded, given("1e-3"))).toThrow("--learning-rate randlora=0.001: ");
+    expect(() => given("lora=1e-3")).toThrow("--methods lora@0.001: both say a value");
   });
 
   test.each([

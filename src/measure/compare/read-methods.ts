@@ -1,7 +1,7 @@
 import { methodNamed } from "../../adapters/methods.ts";
 import { METHOD_NAMES, USUALLY_COMPARED } from "../../adapters/method-names.ts";
 import type { LikeWish } from "./plan.ts";
-import { familyOf, formatLabel, parseLabel, type Wish } from "./types.ts";
+import { type Comparison, familyOf, formatLabel, parseLabel, type Wish } from "./types.ts";
 import { Contradiction, RandloraError } from "../../files/errors.ts";
 import { number } from "../../terminal/options/command.ts";
 import { flagName } from "../../terminal/options/names.ts";
@@ -38,23 +38,20 @@ export function readWishes({ methods, ...swept }: Pick<CompareOptions, "methods"
   const specs = (methods ?? USUALLY_COMPARED).map((text) => readMethod(text, "--methods"));
   const { rates, alphas } = readSwept(swept, specs);
   const wishes = specs.flatMap((spec) =>
-    several(spec.learningRate === undefined ? rates.get(spec.label) : undefined).flatMap(
-      (rate, _, { length: ofRates }) =>
-        several("alpha" in spec.flags ? undefined : alphas.get(spec.label)).map(
-          (alpha, _, { length: ofAlphas }): Wish => {
-            const label = {
-              ...parseLabel(spec.label),
-              ...(ofRates > 1 && { rates: [rateText(rate ?? NaN)] }),
-              ...(ofAlphas > 1 && { alphas: [String(alpha)] }),
-            };
-            return {
-              ...spec,
-              label: formatLabel(label),
-              flags: { ...spec.flags, ...(alpha === undefined ? {} : { alpha }) },
-              learningRate: rate ?? spec.learningRate,
-            };
-          },
-        ),
+    several(rates.get(spec.label)).flatMap((rate, _, { length: ofRates }) =>
+      several(alphas.get(spec.label)).map((alpha, _, { length: ofAlphas }): Wish => {
+        const label = {
+          ...parseLabel(spec.label),
+          ...(ofRates > 1 && { rates: [rateText(rate ?? NaN)] }),
+          ...(ofAlphas > 1 && { alphas: [String(alpha)] }),
+        };
+        return {
+          ...spec,
+          label: formatLabel(label),
+          flags: { ...spec.flags, ...(alpha === undefined ? {} : { alpha }) },
+          learningRate: rate ?? spec.learningRate,
+        };
+      }),
     ),
   );
   const labels = wishes.map(({ label }) => label);
@@ -142,8 +139,19 @@ function readValue(option: Option<unknown>, text: string, source: string): unkno
   }
 }
 
-/** A method as listed, or as recorded: then without values of its own. */
+/** A method as listed, or as recorded. */
 type Spec = Pick<Wish, "label" | "method"> & Partial<Wish>;
+
+/** The methods of a comparison. A value in a label is the method's own where its family has no other; a sweep has several. */
+export function recordedSpecs(contenders: Comparison["contenders"]): Spec[] {
+  const families = [...new Set(contenders.map(({ label }) => label))].map(familyOf);
+  return contenders.map(({ label, settings: { method } }) => {
+    const { family, rates, alphas } = parseLabel(label);
+    if (families.indexOf(family) !== families.lastIndexOf(family)) return { label, method };
+    const [learningRate, alpha] = [rates, alphas].map(([own]) => (own === undefined ? undefined : Number(own)));
+    return { label, method, learningRate, flags: alpha === undefined ? {} : { alpha } };
+  });
+}
 
 /** The values of `--learning-rate` and `--alpha` by label. @throws {RandloraError} `usage` as {@link readValues} */
 export function readSwept(
@@ -162,7 +170,7 @@ export function readSwept(
 
 /**
  * Values by label, ascending: those of a listed method win over those of the bare method, and these over those for all. A
- * label that says its own (`lora@3e-4`) is one of a method that is swept.
+ * method with a value of its own (`lora@3e-4`) has none here.
  * @param isMeant does a value for all concern this method?
  * @throws {RandloraError} `usage` for what is no number, for one of no listed method, and where each has its own
  */
@@ -181,6 +189,7 @@ function readValues(
     const read = values.map((value) => Number(readValue(option, value.trim(), flag)));
     return { name: at < 0 ? undefined : text.slice(0, at), values: read };
   });
+  const isOwn = ({ learningRate, flags }: Spec) => (key === "alpha" ? flags?.alpha : learningRate) !== undefined;
   const names = specs.flatMap(({ label, method }) => [label, familyOf(label), method]);
   const unknown = named.find(({ name }) => name !== undefined && !names.includes(name))?.name;
   if (unknown !== undefined) {
@@ -193,12 +202,11 @@ function readValues(
     const meant = specs.filter(({ label, method }) =>
       name === undefined ? isMeant(method) : [label, familyOf(label), method].includes(name),
     );
-    const isOwn = ({ learningRate, flags }: Spec) => (key === "alpha" ? flags?.alpha : learningRate) !== undefined;
     if (meant.length === 0 || !meant.every(isOwn)) continue;
     const cause = `${flag} and --methods ${meant.map(({ label }) => label).join(",")}: both say a value`;
     throw new Contradiction(["methods", key], cause, "give one of them");
   }
-  for (const { label, method } of specs) {
+  for (const { label, method } of specs.filter((spec) => !isOwn(spec))) {
     for (const wanted of [undefined, method, familyOf(label), label]) {
       // An option that is repeated lists as one of several values does.
       const own = named.filter(({ name }) => name === wanted && (name !== undefined || isMeant(method)));

@@ -4,7 +4,7 @@ import { brief, oneLine, quote } from "../../files/failure.ts";
 import type { SourceHashes } from "../../train/model/same-sources.ts";
 import { formatSettings, parseTrainSettings } from "../../train/settings/settings.ts";
 import { plannedRuns } from "./plan.ts";
-import { MOST_DRAWN, type RunResult } from "./options.ts";
+import { MOST_DRAWN, MOST_SEEDS, type RunResult } from "./options.ts";
 import type { Comparison, DrawnByBase } from "./types.ts";
 
 /** What compare.json holds: what is compared, on what, and what came of it so far. */
@@ -46,7 +46,7 @@ const RECORD = v.strictObject({
   budgets: v.array(positive),
   like: v.nullable(v.string()),
   seed: count,
-  seeds: positive,
+  seeds: v.pipe(positive, v.maxValue(MOST_SEEDS)),
   looks: v.optional(v.array(positive), []),
   dropped: v.optional(v.array(label), []),
   forgetting: v.optional(v.pipe(count, v.maxValue(MOST_DRAWN)), 0),
