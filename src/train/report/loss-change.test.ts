@@ -36,6 +36,17 @@ test("a run that moved little is told to train longer or at a higher rate", () =
   expect(trainingAdvice({ ...END, bestStep: 5 }, validated(2.02), 1e-4)).toBeUndefined();
 });
 
+test("a run whose validation loss rose again is told where it was lowest", () => {
+  const metrics = [4, 2.5, 3].map((valid_loss, at) => ({ step: 50 * at, valid_loss }));
+  const overfitted = { ...movedLosses([...metrics, ...losses(4, 1)]), relativeChange: 0.1 };
+  const end = { validLoss: 3, bestStep: 50, steps: 100 };
+  expect(trainingAdvice(end, overfitted, 1)).toBe(
+    "overfitted: the validation loss rose from 2.5000 in step 50, which the run stands for, to 3.0000; " +
+      "try fewer steps, or --early-stop",
+  );
+  expect(trainingAdvice({ ...end, validLoss: 2.6 }, overfitted, 1)).toBeUndefined();
+});
+
 test("the losses of a few steps are not taken for a trend", () => {
   const few = { ...BLIND, steps: 10 };
   const advice = "10 steps are few: try more --steps or --epochs, or a higher --learning-rate (it was 0.001)";
