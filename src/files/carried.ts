@@ -21,9 +21,12 @@ export function childCommand(path: `src/${string}.ts`): readonly string[] {
   return [process.execPath, program.startsWith("file:") ? fileURLToPath(program) : path];
 }
 
+/** Programs of threads that are started from elsewhere: scripts/test-setup.ts bundles what tests start by the hundred. */
+export const bundledThreads = new Map<string, string>();
+
 /** What starts a thread. @param path its program in the sources, from the root of the repository */
 export function threadProgram(path: `src/${string}.ts`): string {
-  if (isSource) return new URL(`../../${path}`, import.meta.url).href;
+  if (isSource) return bundledThreads.get(path) ?? new URL(`../../${path}`, import.meta.url).href;
   // The binary knows its entry points by their paths from the root; the library's bundle has each where its source is.
   if (Bun.embeddedFiles.length > 0) return `./${path}`;
   return new URL(path.replace(/\.ts$/, ".js"), import.meta.url).href;
