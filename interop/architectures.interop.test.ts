@@ -131,6 +131,7 @@ const BESIDE: Readonly<Record<string, string>> = {
   lfm2_moe: "in_proj",
   qwen3_5_text: "in_proj_qkv,in_proj_a",
   qwen3_5: "in_proj_z,in_proj_b",
+  qwen3_5_moe_text: "in_proj_z,in_proj_a",
   qwen3_5_moe: "in_proj_z,in_proj_a",
   qwen3_next: "in_proj_qkvz,in_proj_ba,out_proj",
 };

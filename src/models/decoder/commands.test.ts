@@ -44,6 +44,7 @@ const MORE: Readonly<Record<string, number>> = {
   lfm2_moe: 12,
   qwen3_5_text: 11,
   qwen3_5: 11,
+  qwen3_5_moe_text: 19,
   qwen3_5_moe: 19,
   qwen3_vl_moe: 8,
   qwen3_next: 30,

@@ -38,6 +38,7 @@ const OWN: Readonly<Record<string, object>> = {
   granitemoehybrid: { num_local_experts: 0, shared_intermediate_size: 64, layers_block_type: ["attention"] },
   qwen3_5_text: DELTA_RULE,
   qwen3_5: DELTA_RULE,
+  qwen3_5_moe_text: { ...DELTA_RULE, num_experts: 8, shared_expert_intermediate_size: 64 },
   qwen3_5_moe: { ...DELTA_RULE, num_experts: 8, shared_expert_intermediate_size: 64 },
   qwen3_vl_moe: { num_experts: 8 },
   glm4_moe: { n_routed_experts: 8, head_dim: 8 },

@@ -122,6 +122,7 @@ const GOLDEN: Readonly<Record<string, readonly [settings: object, logits: readon
   ],
   qwen3_5_text: [{}, QWEN35_LOGITS],
   qwen3_5: [{}, QWEN35_LOGITS],
+  qwen3_5_moe_text: [{}, [3.90801, -3.35509, -0.24264, 3.62016, -3.71233, 0.43551]],
   qwen3_5_moe: [{}, [3.90801, -3.35509, -0.24264, 3.62016, -3.71233, 0.43551]],
   qwen3_next: [{ mlp_only_layers: [1] }, [-0.05668, 1.80287, -1.91293, 0.28698, 1.59941, -2.03431]],
   olmo2: [{}, [0.87869, 0.47458, -1.39716, 1.05179, 0.24809, -1.32283]],

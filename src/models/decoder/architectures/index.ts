@@ -20,7 +20,7 @@ import { ministral, ministral3, mistral, mixtral } from "./mistral.ts";
 import { olmo2, olmo3, olmoe } from "./olmo.ts";
 import { phi, phi3 } from "./phi.ts";
 import { qwen2, qwen2Moe, qwen3, qwen3Moe } from "./qwen.ts";
-import { qwen35Text, qwen3Next } from "./qwen3-next.ts";
+import { qwen35MoeText, qwen35Text, qwen3Next } from "./qwen3-next.ts";
 import { starcoder2 } from "./starcoder2.ts";
 
 /** A new architecture is a file here and an entry of this list. */
@@ -68,6 +68,7 @@ export const ARCHITECTURES: readonly Architecture[] = [
   lfm2Moe,
   qwen35Text,
   qwen35,
+  qwen35MoeText,
   qwen35Moe,
   qwen3Next,
 ];
