@@ -118,6 +118,11 @@ const TRANSPOSED: Readonly<Record<string, Options>> = {
   vera: { ...TRAINED, method: "vera", rank: 16, "learning-rate": 5e-2, targets: "c_attn,c_proj" },
 };
 
+/** Factors of outputs between which there are others that no module has: six heads take the place of eight. */
+const OF_HEADS: Readonly<Record<string, Options>> = {
+  dora: { ...TRAINED, method: "dora", targets: "in_proj_z,in_proj_b,in_proj_a" },
+};
+
 /** Other methods on the experts of gpt-oss, which the judge makes linear layers. */
 const OF_EXPERTS: Readonly<Record<string, Options>> = {
   // A token goes to another expert where a step is long.
@@ -153,7 +158,9 @@ function methodsOf(name: string): [string, Options][] {
   const experts = Object.entries(EXPERTS[name] ?? {});
   return [
     ...(name.includes("-") && !name.endsWith("-sizes") ? [] : Object.entries(METHODS).slice(...turn(name))),
-    ...Object.entries(name === "gpt2" ? TRANSPOSED : name === "gpt_oss" ? OF_EXPERTS : {}),
+    ...Object.entries(
+      name === "gpt2" ? TRANSPOSED : name === "gpt_oss" ? OF_EXPERTS : name === "qwen3_5_moe_text" ? OF_HEADS : {},
+    ),
     ...experts.map(([method, targets]): [string, Options] => [method, { ...TRAINED, method: "lora", targets }]),
   ];
 }

@@ -86,7 +86,7 @@ ROWS: dict[str, dict[str, Any]] = {
     "gpt_oss": {"num_local_experts": 6, "num_experts_per_tok": 2, "intermediate_size": 20, "sliding_window": 16, "swiglu_limit": 0.9},
     "gpt_oss-no-biases": {"num_local_experts": 5, "num_experts_per_tok": 4, "attention_bias": False, "layer_types": ["full_attention"] * 3, "tie_word_embeddings": True, "rope_parameters": YARN},
     "qwen3_5_text": {**DELTA_RULE},
-    "qwen3_5_moe_text": {**DELTA_RULE, "num_experts": 5, "num_experts_per_tok": 2, "moe_intermediate_size": 18, "shared_expert_intermediate_size": 30},
+    "qwen3_5_moe_text": {**DELTA_RULE, "linear_num_key_heads": 3, "linear_num_value_heads": 6, "num_experts": 5, "num_experts_per_tok": 2, "moe_intermediate_size": 18, "shared_expert_intermediate_size": 30},
     "qwen3_5_moe": {**DELTA_RULE, "num_experts": 6, "num_experts_per_tok": 3, "moe_intermediate_size": 20, "shared_expert_intermediate_size": 36},
     "qwen3_vl": {"rope_parameters": {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [2, 1, 1]}},
     "qwen3_vl_moe": {"num_experts": 6, "num_experts_per_tok": 3, "moe_intermediate_size": 20, "mlp_only_layers": [1], "rope_parameters": {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [2, 1, 1]}},

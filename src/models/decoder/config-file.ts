@@ -186,7 +186,7 @@ export async function readConfigOf<const S extends v.GenericSchema>(
   if (!kind.success) throw broken(path, kind.issues[0]);
   const { model_type, quantization_config } = kind.output;
   if (!supported.includes(model_type)) {
-    const missing = missingFor(model_type);
+    const missing = missingFor(model_type, kind.output);
     const cause = `models of type ${quote(model_type)} cannot be run${missing === undefined ? "" : `: this one ${missing}`}`;
     const name = model_type === "" ? "names no model_type" : cause;
     throw new RandloraError("model", `${oneLine(path)}: ${name}`, `supported: ${supported.join(", ")}`);

@@ -108,6 +108,11 @@ test.each([
   ["a window of no token", { model_type: "mistral", sliding_window: 0 }, "sliding_window 0: a token sees itself"],
   ["an architecture with a known lack", { model_type: "deepseek_v3" }, "this one needs MLA"],
   ["layers that are no attention", { model_type: "falcon_h1" }, "this one needs Mamba layers"],
+  [
+    "code of its own",
+    { model_type: "chatglm", auto_map: { AutoModel: "a.B" } },
+    "needs Python code of its own (auto_map)",
+  ],
   ["weights in FP8", { quantization_config: { quant_method: "fp8" } }, "the weights are quantized (fp8)"],
   ["heads that cannot be shared", { num_key_value_heads: 3 }, "8 attention heads cannot share 3 key-value heads"],
   ["odd heads", { head_dim: 6, num_key_value_heads: 1 }, "heads of 6 elements of which"],

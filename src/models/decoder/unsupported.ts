@@ -1,3 +1,5 @@
+import { isJsonObject } from "../../files/json.ts";
+
 /** What models of types that cannot be run need and nothing here does. */
 const MISSING: readonly (readonly [what: string, types: RegExp])[] = [
   [
@@ -6,6 +8,11 @@ const MISSING: readonly (readonly [what: string, types: RegExp])[] = [
   ],
   ["needs Mamba layers", /^(?:mamba2?|falcon_mamba|falcon_h1|jamba|bamba|zamba2?|nemotron_h|plamo2?)$/],
   ["needs RWKV layers", /^rwkv/],
+  ["needs lightning attention", /^minimax$/],
+  ["needs attention in chunks", /^llama4/],
+  ["needs attention to its encoder of images", /^mllama/],
+  ["needs AltUp and LAuReL", /^gemma3n/],
+  ["needs ALiBi", /^(?:bloom|mpt)$/],
   [
     "is an encoder and a decoder; models that only decode can be run",
     /^(?:m?t5|umt5|t5gemma2?|m?bart|pegasus|marian|m2m_100|whisper)$/,
@@ -16,7 +23,8 @@ const MISSING: readonly (readonly [what: string, types: RegExp])[] = [
   ],
 ];
 
-/** Why models of this `model_type` cannot be run, where it is known, behind the type. */
-export function missingFor(type: string): string | undefined {
-  return MISSING.find(([, types]) => types.test(type))?.[0];
+/** Why models of this `model_type` cannot be run, where it is known, behind the type. @param json all of config.json */
+export function missingFor(type: string, json: Readonly<Record<string, unknown>>): string | undefined {
+  const known = MISSING.find(([, types]) => types.test(type))?.[0];
+  return known ?? (isJsonObject(json["auto_map"]) ? "needs Python code of its own (auto_map)" : undefined);
 }

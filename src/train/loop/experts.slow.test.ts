@@ -32,16 +32,29 @@ test("LFM2-MoE, whose experts are chosen with a bias: what a hybrid on routers a
   expect(Math.abs((await experts().lossOf(out)) / (result.validLoss ?? NaN) - 1)).toBeLessThan(1e-5);
 });
 
-test("magnitudes of experts with outputs that are no multiple of 4 are merged to what was trained", async () => {
-  const { runs, model } = experts();
-  const odd = `${model}-odd`;
-  const sizes = { vocab_size: 512, hidden_size: 38, num_local_experts: 3, num_experts_per_tok: 3 };
-  await writeArchitecture(odd, "mixtral", 1, sizes);
-  await copyTokenizer(odd);
-  const { result } = await runs.train("odd", await experts().settings("dora", { model: odd, gradAccum: 1 }));
-  const { out } = await runs.merge(runs.folder.at("odd"), "odd-merged", { base: odd });
-  expect(Math.abs((await experts().lossOf(out)) / (result.validLoss ?? NaN) - 1)).toBeLessThan(1e-5);
-});
+test.each([
+  ["of experts", "mixtral", { hidden_size: 38, num_local_experts: 3, num_experts_per_tok: 3 }, {}],
+  [
+    "of a delta rule's six heads, which take eight places",
+    "qwen3_5_text",
+    { linear_num_key_heads: 3, linear_num_value_heads: 6 },
+    { targets: ["in_proj_z", "in_proj_b", "in_proj_a"] },
+  ],
+])(
+  "magnitudes of outputs that are no multiple of 4 are merged to what was trained: %s",
+  async (_, type, sizes, own) => {
+    const { runs, model } = experts();
+    const odd = `${model}-odd-${type}`;
+    await writeArchitecture(odd, type, 2, { vocab_size: 512, ...sizes });
+    await copyTokenizer(odd);
+    const { result } = await runs.train(
+      `odd-${type}`,
+      await experts().settings("dora", { model: odd, gradAccum: 1, ...own }),
+    );
+    const { out } = await runs.merge(runs.folder.at(`odd-${type}`), `odd-${type}-merged`, { base: odd });
+    expect(Math.abs((await experts().lossOf(out)) / (result.validLoss ?? NaN) - 1)).toBeLessThan(1e-5);
+  },
+);
 
 test("what experts cannot have is refused by name", async () => {
   const refusal = async (method: string, more: Partial<AskedSettings>) =>

@@ -6,9 +6,7 @@ import { type Linears, projectGroups } from "../../../models/blocks/linears.ts";
 
 /** What the outputs of a matrix are multiplied by. */
 export interface OutputFactors {
-  /** Rows of the matrix. */
-  readonly rows: number;
-  /** c (1, out): 1 for the rows of modules that are not adapted. Of experts, as many for each as a row of so many takes. */
+  /** c (1, out), in whole vectors: 1 for the rows of modules that are not adapted. Of experts, as many for each. */
   readonly factors: Tensor;
 }
 
@@ -25,7 +23,7 @@ export function rescaledLinears(inner: Linears, matrices: ReadonlyMap<DeviceBuff
       const { x, weight, bias, residual } = inputs;
       const z = inner.apply(recorder, { x, weight, bias: undefined, residual: undefined });
       const [out] = weight.shape;
-      const scale = out === matrix.rows ? matrix.factors : partCols(matrix.factors, weight.offset / weight.pitch, out);
+      const scale = partCols(matrix.factors, weight.offset / weight.pitch, out);
       const { y } = recorder.apply(OPS.scaleColumns, { x: z, scale, bias, residual }, {});
       recorder.release(z);
       return y;

@@ -190,12 +190,12 @@ function allocate(
   const placed = modules.map((module): Rescaled => {
     const { weight, experts = 1, column } = find(module.tensor);
     const { buffer } = weight;
-    const parts = partsOf.get(buffer) ?? [];
-    const out = parts.reduce((sum, part) => sum + part.weight.shape[0], 0);
+    const last = partsOf.get(buffer)?.at(-1);
+    // With the rows of zeros between parts, if there are any.
+    const out = last === undefined ? 0 : last.first + last.weight.shape[0];
     // Those of an expert begin as a row of a matrix does.
-    const pitch = experts === 1 ? out : pitchOf(out / experts, "F32");
+    const pitch = pitchOf(out / experts, "F32");
     const matrix = matrices.get(buffer) ?? {
-      rows: out,
       factors: vector("factors", experts * pitch, 1),
       gradient: vector("gradient of factors", experts * pitch),
     };
