@@ -43,7 +43,7 @@ export const GRALORA: FormulaMethod<"a" | "b", typeof KEYS> = {
     const rest = [out, input, r].find((size) => size % k !== 0);
     return rest === undefined
       ? tooManyBlocks(k * k)
-      : `gralora_k ${k} does not divide ${rest === r ? "the rank" : "its sides"}`;
+      : `gralora_k ${k} does not divide ${rest === r ? `the rank ${r}` : "its sides"}`;
   },
   terms: 2,
 };
