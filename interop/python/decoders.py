@@ -99,7 +99,7 @@ ROWS: dict[str, dict[str, Any]] = {
     "llama-sizes": {"head_dim": 2},
     "phi3-sizes": {"intermediate_size": 38, "head_dim": 10, "pad_token_id": 0},
     "qwen3_5_text-sizes": {**DELTA_RULE, "linear_num_key_heads": 1, "linear_num_value_heads": 3},
-    "qwen3_moe-sizes": {"num_experts": 6, "num_experts_per_tok": 3, "moe_intermediate_size": 18},
+    "qwen3_moe-sizes": {"head_dim": 10, "num_experts": 6, "num_experts_per_tok": 3, "moe_intermediate_size": 18},
     "gpt_oss-sizes": {"num_local_experts": 6, "num_experts_per_tok": 2, "intermediate_size": 18},
     "qwen3_next": {**DELTA_RULE, "num_experts": 6, "num_experts_per_tok": 3, "moe_intermediate_size": 20, "shared_expert_intermediate_size": 37, "mlp_only_layers": [1]},
     "olmoe": {"num_experts": 64, "num_experts_per_tok": 8, "intermediate_size": 12},

@@ -56,10 +56,11 @@ export function recordAttention(
   recorder: Recorder,
   linears: Linears,
   norm: Norm | undefined,
-  attention: Attention,
+  given: Attention,
   sight: Sight,
   stream: Stream,
 ): Begun {
+  const attention = overPadding(given);
   const { past, first, last } = sight;
   const { kvHeads, scale, softcap, window } = attention;
   const headSize = paddedHead(attention.headSize);
@@ -106,6 +107,21 @@ export function recordAttention(
   const { y: result } = recorder.apply(OPS.gatedActivation, { gate, up: y }, { kind: "sigmoid" });
   recorder.release(y, ...new Set([...used, qkv]));
   return { x, y: recordHeads(recorder, result, attention.headSize, "removed") };
+}
+
+/**
+ * The same attention of heads with zeros behind them. A norm's mean is over these too, so that q and k become √(padded / size) times what
+ * they are: scores are scaled back.
+ */
+function overPadding(attention: Attention): Attention {
+  const { headSize, queryNorm, keyNorm, scale } = attention;
+  const padded = paddedHead(headSize);
+  if (padded === headSize || queryNorm === undefined || keyNorm === undefined) return attention;
+  const share = headSize / padded;
+  const widened = ({ weight, epsilon, ...norm }: RmsNorm): RmsNorm => {
+    return { ...norm, weight: { ...weight, shape: [1, padded] }, epsilon: epsilon * share };
+  };
+  return { ...attention, queryNorm: widened(queryNorm), keyNorm: widened(keyNorm), scale: scale * share };
 }
 
 /**

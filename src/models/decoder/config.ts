@@ -87,10 +87,13 @@ export function checkConfig(config: DecoderConfig, path: string): DecoderConfig 
     if (heads % kvHeads !== 0) refuse(`${heads} attention heads cannot share ${kvHeads} key-value heads`);
     if (window < 1) refuse(`sliding_window ${window}: a token sees itself at least`);
     if (headSize > MOST_HEAD) refuse(`heads of ${headSize} elements; at most ${MOST_HEAD} are supported`);
-    const isNormed = [queryNorm, keyNorm, valueNorm].some((norm) => norm !== undefined);
+    const isNormed = [queryNorm, keyNorm].some((norm) => norm !== undefined && norm.weight.cols !== headSize);
+    const isOther = isNormed || valueNorm !== undefined;
     // Adapters add to the columns of q, k and v, whose heads follow one another.
-    if (headSize % 4 !== 0 && (isNormed || qkv.parts.some(({ rows }) => qkv.parts.length > 1 && rows % 4 !== 0))) {
-      const what = isNormed ? "with norms" : `of which ${heads} and ${kvHeads} are no multiples of 4 together`;
+    if (headSize % 4 !== 0 && (isOther || qkv.parts.some(({ rows }) => qkv.parts.length > 1 && rows % 4 !== 0))) {
+      const what = isOther
+        ? "with norms of all heads or of values"
+        : `of which ${heads} and ${kvHeads} are no multiples of 4 together`;
       refuse(`heads of ${headSize} elements ${what}; a multiple of 4 is supported`);
     }
     const { size = 0 } = config.ropes[rope ?? NaN] ?? {};

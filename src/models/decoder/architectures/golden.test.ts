@@ -133,8 +133,8 @@ const ODD_SIZES: typeof GOLDEN = {
   "llama-sizes": [{ head_dim: 2 }, [-0.11572, 0.19857, -0.10122, -0.08799, 0.19735, -0.12761]],
   "phi3-sizes": [{ intermediate_size: 50, head_dim: 10 }, [-1.25881, -0.32323, 1.61193, -1.43778, -0.04118, 1.48276]],
   "qwen3_moe-sizes": [
-    { moe_intermediate_size: 18, norm_topk_prob: true },
-    [-0.89102, -0.45737, 1.39069, -1.06193, -0.23054, 1.3138],
+    { moe_intermediate_size: 18, norm_topk_prob: true, head_dim: 10 },
+    [-0.98789, -0.15127, 1.15315, -1.10853, 0.0579, 1.04527],
   ],
   "qwen3_5_text-sizes": [
     {
