@@ -11,7 +11,7 @@ export interface JsonPiece {
 }
 
 /** Of one record: what is longer is no sample, and a file without an end of line would be held whole. */
-const MAX_RECORD_BYTES = 64 * 2 ** 20;
+export const MAX_RECORD_BYTES = 64 * 2 ** 20;
 
 const NEWLINE = 0x0a;
 const QUOTE = 0x22;

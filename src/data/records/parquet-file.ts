@@ -1,5 +1,6 @@
 import {
   type AsyncBuffer,
+  type Compressors,
   type FileMetaData,
   parquetMetadataAsync,
   type ParquetParsers,
@@ -8,11 +9,39 @@ import {
 } from "hyparquet";
 import { compressors } from "hyparquet-compressors";
 import { stat } from "node:fs/promises";
+import { brotliDecompressSync, gunzipSync, zstdDecompressSync } from "node:zlib";
 import { RandloraError } from "../../files/errors.ts";
 import { naming, oneLine } from "../../files/failure.ts";
 
 /** Rows of a group at most: they are in memory together, and a few bytes may say that there are any number. */
 const MOST_GROUP_ROWS = 2 ** 24;
+
+/** Bytes of the pages of a group at most, decompressed: some kilobytes may hold any number. */
+const MOST_GROUP_BYTES = 2 ** 30;
+
+/** What decompresses the pages of a group. @throws {RandloraError} `data` for more than {@link MOST_GROUP_BYTES} together */
+function boundedCompressors(name: string): Compressors {
+  // The library's own believe what these formats say of themselves, whatever the page's header says.
+  const all: Compressors = {
+    ...compressors,
+    GZIP: (input, length) => gunzipSync(input, { maxOutputLength: Math.max(1, length) }),
+    BROTLI: (input, length) => brotliDecompressSync(input, { maxOutputLength: Math.max(1, length) }),
+    ZSTD: (input, length) => zstdDecompressSync(input, { maxOutputLength: Math.max(1, length) }),
+  };
+  let sum = 0;
+  const bounded = Object.entries(all).map(([codec, decompress]) => {
+    return [
+      codec,
+      (input: Uint8Array, length: number) => {
+        sum += length;
+        if (sum <= MOST_GROUP_BYTES) return decompress(input, length);
+        const cause = `${name}: a group of rows with more than ${MOST_GROUP_BYTES / 2 ** 30} GiB of pages`;
+        throw new RandloraError("data", cause, "write it with fewer rows in each group");
+      },
+    ];
+  });
+  return Object.fromEntries(bounded) as Compressors; // the same keys
+}
 
 /** Rows that are decoded together: numbers `rowStart` to before `rowEnd` of the file. */
 export interface RowGroup {
@@ -84,8 +113,9 @@ export class ParquetFile {
     columns: readonly string[],
     reading: Reading = {},
   ): Promise<Record<string, unknown>[]> {
-    const part = { file: this.#file, metadata: this.#metadata, columns: [...columns], rowStart, rowEnd, compressors };
-    return await explaining(this.name, () => parquetReadObjects({ ...part, ...reading }));
+    const part = { file: this.#file, metadata: this.#metadata, columns: [...columns], rowStart, rowEnd };
+    const whole = { ...part, compressors: boundedCompressors(this.name), ...reading };
+    return await explaining(this.name, () => parquetReadObjects(whole));
   }
 }
 

@@ -1,6 +1,7 @@
 import { RandloraError } from "../../files/errors.ts";
 import { quote } from "../../files/failure.ts";
 import { decodeUtf8 } from "../../files/utf8.ts";
+import { MAX_RECORD_BYTES } from "./json-pieces.ts";
 import { ParquetFile } from "./parquet-file.ts";
 import type { DataRecord } from "./record.ts";
 
@@ -21,7 +22,12 @@ export async function* readParquetRecords(path: string, columns: readonly string
       `known are ${columns.join(", ")}`,
     );
   }
-  const parsers = { stringFromBytes: (bytes: Uint8Array | undefined) => bytes && decodeUtf8(bytes, name) };
+  const stringFromBytes = (bytes: Uint8Array | undefined) => {
+    if (bytes === undefined || bytes.length <= MAX_RECORD_BYTES) return bytes && decodeUtf8(bytes, name);
+    const cause = `${name}: a text of more than ${MAX_RECORD_BYTES / 2 ** 20} MiB`;
+    throw new RandloraError("data", cause, "split it into rows, which are a sample each");
+  };
+  const parsers = { stringFromBytes };
   for (const group of file.groups) {
     for (const [i, row] of (await file.rows(group, wanted, { parsers })).entries()) {
       const line = group.rowStart + i + 1;
