@@ -9,6 +9,7 @@ import { baseHashes, refuseOtherBase, refuseOtherData } from "../model/same-sour
 import { ALONE, firstThenOthers } from "../../mpi/processes.ts";
 import { notesOfPlan } from "../settings/notes.ts";
 import { newestState } from "../../models/folder/run-states.ts";
+import { validateEvery } from "./train.ts";
 import { openGpu, type RunInput, Training, type TrainingInput } from "./training.ts";
 import type { TrainResult } from "../result.ts";
 import type { TrainObserver } from "../types.ts";
@@ -38,10 +39,11 @@ export async function estimateRun<Batch>(input: RunInput<Batch>, folder: string 
   const { gpu } = opened;
   const { options, bytes, diskBytes, summary } = await chooseWhatFits(gpu, source, input, undefined, () => {});
   if (folder !== null) await requireSpace(join(folder, "state"), diskBytes);
+  const notes = notesOfPlan(settings, plan.steps.length, validateEvery({ settings, ...plan }));
   return {
     steps: plan.steps.length,
     epochs: Math.ceil(plan.steps.length / plan.steps.stepsPerEpoch),
-    method: { ...summary, notes: [...notesOfPlan(settings, plan), ...summary.notes] },
+    method: { ...summary, notes: [...notes, ...summary.notes] },
     estimatedGpuBytes: bytes,
     estimatedDiskBytes: diskBytes,
     settings,

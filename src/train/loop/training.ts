@@ -117,6 +117,7 @@ export class Training<Batch> {
     const { settings, folder, recorded } = this.#input;
     const { steps, validation } = this.#plan;
     const observer = this.#observer;
+    const every = validateEvery({ settings, steps, validation });
     const state = this.#state;
     // A disk that is full says so now, and not when all that was trained is to be saved.
     if (state === undefined && this.#processes.rank === 0) await requireSpace(folder.states, diskBytes);
@@ -129,7 +130,8 @@ export class Training<Batch> {
       let read = 0;
       const total = this.#source.bytes;
       await model.fill((some) => observer.loading((read += some), total), signal);
-      for (const note of [...notesOfPlan(settings, this.#plan), ...model.summary.notes]) observer.warn(note);
+      const notes = [...notesOfPlan(settings, steps.length, every), ...model.summary.notes];
+      for (const note of notes) observer.warn(note);
       if (state === undefined) await engine.begin();
       else await loadParameters(state.folder, model.parameters);
       await gpu.idle();
@@ -150,7 +152,7 @@ export class Training<Batch> {
       trainableParameters: summary.trainableParameters,
       estimatedGpuBytes: bytes,
       checkpointing: options.checkpointing,
-      validateEvery: validateEvery({ settings, steps, validation }),
+      validateEvery: every,
     });
     this.#hasStarted = this.#processes.size > 1;
     const job = {
