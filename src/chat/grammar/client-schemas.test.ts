@@ -145,3 +145,37 @@ test("items that must differ do so, in any order where they are few, else in the
   const both = schemaGrammar({ allOf: [{ uniqueItems: false }, { items: { type: "boolean" }, uniqueItems: true }] });
   expect(["[true,false]", "[true,true]"].map((list) => follows(both, list))).toEqual([true, false]);
 });
+
+test("names of members are kept to propertyNames, be they free, named or required", () => {
+  const colors = { $defs: { Color: { enum: ["red", "blue"] } }, propertyNames: { $ref: "#/$defs/Color" } };
+  for (const [schema, taken, left] of [
+    [{ propertyNames: { type: "string" } }, ["{}", '{"any":1}'], ["[", "{1"]],
+    [colors, ["{}", '{"red":1,"blue":2}'], ['{"green":1}']],
+    [{ ...colors, required: ["blue"] }, ['{"blue":1}'], ["{}", '{"red":1}']],
+    [{ ...colors, properties: { red: {}, green: {} } }, ["{}", '{"red":1}'], ['{"green":1}']],
+    [
+      { propertyNames: { pattern: "^a+$", maxLength: 2 }, minProperties: 1 },
+      ['{"aa":1}'],
+      ["{}", '{"aaa":1}', '{"b":1}'],
+    ],
+    [{ allOf: [colors, { propertyNames: { maxLength: 3 } }] }, ['{"red":1}'], ['{"blue":1}']],
+    [{ propertyNames: false }, ["{}"], ['{"a":1}']],
+  ] as const) {
+    const grammar = schemaGrammar({ type: "object", ...schema, $defs: colors.$defs });
+    const follow = (texts: readonly string[]) => texts.filter((one) => follows(grammar, one));
+    expect([schema, follow(taken), follow(left)]).toEqual([schema, [...taken], []]);
+  }
+  const none = { type: "object", propertyNames: { enum: ["a"] }, required: ["b"] };
+  expect(() => schemaGrammar(none)).toThrow("allows no value");
+});
+
+test("tuples of draft 7 are those of today", () => {
+  const lists = ["[]", "[1]", "[1,true]", "[1,true,2]", '[1,true,"x"]', "[true]"];
+  const follow = (schema: object) => lists.filter((list) => follows(schemaGrammar({ type: "array", ...schema }), list));
+  const items = [{ const: 1 }, { type: "boolean" }];
+  expect(follow({ items, additionalItems: false })).toEqual(["[1,true]"]);
+  expect(follow({ items, additionalItems: { const: 2 }, minItems: 3 })).toEqual(["[1,true,2]"]);
+  expect(follow({ items })).toEqual(lists.slice(2, 5));
+  expect(follow({ items: [], additionalItems: false })).toEqual(["[]"]);
+  expect(follow({ items: { const: 1 }, additionalItems: false })).toEqual(["[]", "[1]"]);
+});

@@ -163,3 +163,10 @@ function waysBehind(mark: Uint8Array, begun: number, name: string): Expression[]
   const ranges = others.filter(([first, last]) => first <= last);
   return [...ways, sequence({ kind: "byte", ranges }, rule(`${name} 0`))];
 }
+
+/** One of those that are possible; undefined: none is. */
+export function either(options: readonly (Expression | undefined)[]): Expression | undefined {
+  const possible = options.filter((one) => one !== undefined);
+  const [only] = possible;
+  return possible.length <= 1 ? only : choice(...possible);
+}

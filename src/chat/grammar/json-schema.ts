@@ -1,8 +1,19 @@
-import { choice, type Expression, type Grammar, grammarError, repeat, ROOT, rule, sequence, text } from "./grammar.ts";
+import {
+  choice,
+  either,
+  type Expression,
+  type Grammar,
+  grammarError,
+  repeat,
+  ROOT,
+  rule,
+  sequence,
+  text,
+} from "./grammar.ts";
 import { ARRAY, array, BOOLEAN, JSON_RULES, list, member, NULL, OBJECT, object, SPACE, STRING, VALUE } from "./json.ts";
 import { checkCounts, numberOf, rangeOf, stringOf } from "./scalars.ts";
 import { requireApart } from "./one-of.ts";
-import { literalOf, namesIn, typesIn } from "./schema-values.ts";
+import { literalOf, namesIn, nameSchema, typesIn } from "./schema-values.ts";
 import { listedValues } from "./listed-values.ts";
 import { differentItems } from "./different-items.ts";
 import {
@@ -187,7 +198,7 @@ class Compiler {
 
   #object(keywords: Keywords, where: Where): Expression | undefined {
     if (KEYWORDS_OF.object.every((name) => keywords[name] === undefined)) return OBJECT;
-    const { properties = {}, additionalProperties: others = true } = keywords;
+    const { properties = {}, additionalProperties: others = true, propertyNames: naming = true } = keywords;
     if (!isRecord(properties)) throw grammarError(`${where}/properties: must be an object`);
     const required = new Set(namesIn(keywords, where));
     const names = [...new Set([...Object.keys(properties), ...required])];
@@ -199,8 +210,12 @@ class Compiler {
     if (names.length === 0) {
       checkCounts([most], `${where}/maxProperties`);
       const value = this.#expression(others, `${where}/additionalProperties`);
-      if (value === undefined) return least > 0 ? undefined : object(text(""));
-      return object(list(member(STRING, value), least, most));
+      const name = naming === true ? STRING : this.#expression(nameSchema(naming), `${where}/propertyNames`);
+      if (value === undefined || name === undefined) {
+        this.#impossible = undefined;
+        return least > 0 ? undefined : object(text(""));
+      }
+      return object(list(member(name, value), least, most));
     }
     if (most < names.length)
       throw grammarError(`${where}: maxProperties of fewer than the named ones is not supported`);
@@ -208,7 +223,8 @@ class Compiler {
     for (const name of names) {
       const own = Object.hasOwn(properties, name);
       const at = own ? `${where}/properties/${name}` : `${where}/additionalProperties`;
-      const value = this.#expression(own ? properties[name] : others, at);
+      const mayBeThere = naming === true || this.#names(name, naming, `${where}/propertyNames`);
+      const value = mayBeThere ? this.#expression(own ? properties[name] : others, at) : undefined;
       const isRequired = required.has(name);
       if (value === undefined && isRequired) return undefined;
       if (value === undefined) {
@@ -219,6 +235,12 @@ class Compiler {
       members.push({ expression: repeat(member(text(JSON.stringify(name)), value), 1, 1), isRequired });
     }
     return object(this.#members(members));
+  }
+
+  /** May a member be called so? */
+  #names(name: string, naming: unknown, where: Where): boolean {
+    const keywords = this.#reader.flatten({ allOf: [{ enum: [name] }, nameSchema(naming)] }, where);
+    return keywords !== false && this.#flat(keywords, where) !== undefined;
   }
 
   /** Members in their order, with commas between those that are there. */
@@ -244,10 +266,4 @@ class Compiler {
   #newName(): string {
     return `${this.#name} ${this.#count++}`;
   }
-}
-
-function either(options: readonly (Expression | undefined)[]): Expression | undefined {
-  const possible = options.filter((one) => one !== undefined);
-  const [only] = possible;
-  return possible.length <= 1 ? only : choice(...possible);
 }

@@ -53,7 +53,8 @@ function judgeOf(reader: SchemaReader, keywords: Keywords, where: Where): (value
     return value.length >= least && value.length <= most && isSet;
   };
   const ofObject = (value: Keywords): boolean => {
-    for (const name of ["properties", "additionalProperties"]) if (keywords[name] !== undefined) refuse(name);
+    for (const name of ["properties", "additionalProperties", "propertyNames"])
+      if (keywords[name] !== undefined) refuse(name);
     const [least = 0, most = Infinity] = ["minProperties", "maxProperties"].map((name) =>
       countOf(keywords[name], `${where}/${name}`),
     );

@@ -36,6 +36,11 @@ export function namesIn(keywords: Keywords, where: Where): readonly string[] {
   throw grammarError(`${where}/required: must be a list of names`);
 }
 
+/** Of members' names: they are strings, said or not. */
+export function nameSchema(naming: unknown): Keywords {
+  return { allOf: [{ type: "string" }, naming] };
+}
+
 /**
  * A value of `enum` or `const` as JSON.
  * @throws RandloraError `data` for a number that is no longer the one in the request: whole ones beyond 2^53 are rounded

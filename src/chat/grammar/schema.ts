@@ -1,3 +1,4 @@
+import { inToday } from "./draft-7.ts";
 import { type Expression, grammarError } from "./grammar.ts";
 
 /** A JSON schema's keywords by name. */
@@ -31,7 +32,7 @@ const ANNOTATIONS: ReadonlySet<string> = new Set([
 
 /** Keywords by the type of the values that they are about. */
 export const KEYWORDS_OF: Readonly<Record<"object" | "array" | "string" | "number", readonly string[]>> = {
-  object: ["properties", "required", "additionalProperties", "minProperties", "maxProperties"],
+  object: ["properties", "required", "additionalProperties", "propertyNames", "minProperties", "maxProperties"],
   array: ["items", "prefixItems", "minItems", "maxItems", "uniqueItems"],
   string: ["minLength", "maxLength", "pattern", "format"],
   number: ["minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"],
@@ -103,7 +104,7 @@ export class SchemaReader {
     const inside = new Set([...followed, schema]);
     const parts: (Keywords | false)[] = [];
     const own: Record<string, unknown> = {};
-    for (const [name, value] of Object.entries(schema)) {
+    for (const [name, value] of Object.entries(inToday(schema))) {
       if (name === "enum" && !Array.isArray(value)) throw grammarError(`${where}/enum: must be a list`);
       if (name === "$id" && schema !== this.#document) {
         throw grammarError(
@@ -171,7 +172,7 @@ export class SchemaReader {
         ...Object.fromEntries(shared.map((key) => [key, { allOf: [left[key], right[key]] }])),
       };
     }
-    if (name === "items") return { allOf: [left, right] };
+    if (name === "items" || name === "propertyNames") return { allOf: [left, right] };
     if (name === "uniqueItems" && typeof left === "boolean" && typeof right === "boolean") return left || right;
     if (name === "required" && Array.isArray(left) && Array.isArray(right)) {
       this.look(left.length + right.length);

@@ -35,6 +35,8 @@ function isUsualOrder(value: unknown): boolean {
 export const IDLE_FIELDS: ReadonlyMap<string, Test> = new Map<string, Test>([
   // What OpenAI's API keeps, bills or caches by.
   ...ignored("metadata", "store", "service_tier", "safety_identifier", "prompt_cache_key", "prompt_cache_retention"),
+  // Codex's name of it.
+  ...ignored("client_metadata"),
   ["best_of", is(1)],
   ["suffix", isEmpty],
   ["functions", isEmpty],

@@ -11,6 +11,8 @@ const FunctionCall = nested({
   call_id: v.string(),
   name: v.string(),
   arguments: v.string(),
+  // What OpenAI's client adds to an answer.
+  parsed_arguments: IGNORED,
   status: IGNORED,
 });
 const Output = nested({
@@ -82,21 +84,22 @@ export function readResponseRequest(body: unknown, defaults: RequestDefaults): C
   const asked = typeof input === "string" ? [{ role: "user", content: input }] : messagesOf(input);
   const system = instructions === undefined ? [] : [{ role: "system", content: instructions }];
   const common = Object.fromEntries(OPEN.map((name) => [name, fields[name]]));
+  // What others would run, OpenAI's search or a namespace of Codex's, nobody here does: the model is not told of it.
+  const functions = tools?.flatMap((tool, index) => (tool.type === "function" ? [{ tool, index }] : []));
   const chat = {
     ...common,
     messages: [...system, ...asked],
     max_tokens: length,
     reasoning_effort: reasoning?.effort,
-    tools: tools?.map((tool, index) => {
-      if (tool.type !== "function") throw badField(`tools.${index}.type`, `${tool.type.slice(0, 40)} is not supported`);
-      const { type, ...definition } = tool;
-      return { type, function: definition };
-    }),
+    tools: functions?.map(({ tool: { type, ...definition } }) => ({ type, function: definition })),
     tool_choice: typeof choice === "object" ? { type: choice.type, function: { name: choice.name ?? "" } } : choice,
     response_format: formatOf(text?.format),
   };
-  const request = renaming(nameInResponses, () => readChatRequest(chat, defaults));
-  return { ...request, settings: { ...request.settings, said: saidAgain(fields) } };
+  const nameOf = (field: string): string =>
+    nameInResponses(field).replace(/^tools\.(\d+)/, (_, at: string) => `tools.${functions?.[Number(at)]?.index}`);
+  const request = renaming(nameOf, () => readChatRequest(chat, defaults));
+  const said = saidAgain({ ...fields, tools: functions?.map(({ tool }) => tool) });
+  return { ...request, settings: { ...request.settings, said } };
 }
 
 /** What this API calls a field of a chat. */

@@ -74,7 +74,9 @@ describe("/v1/responses", () => {
       param: "reasoning.effort",
       message: expect.stringContaining("reasoning.effort: the model's chat template knows no such levels"),
     });
-    expect(await ask({ tools: [{ type: "web_search" }] })).toMatchObject({ status: 400, param: "tools.0.type" });
+    const tools = [{ type: "web_search" }];
+    expect(await ask({ tools, tool_choice: "required" })).toMatchObject({ status: 400, param: "tool_choice" });
+    expect(await ask({ tools, tool_choice: tools[0] })).toMatchObject({ status: 400, param: "tool_choice.type" });
     expect(await ask({ input: [{ type: "item_reference", id: "x" }] })).toMatchObject({
       status: 400,
       param: "input.0.type",

@@ -19,6 +19,7 @@ const TEXT = nested({
   text: optional(v.unknown()),
   annotations: IGNORED,
   logprobs: IGNORED,
+  parsed: IGNORED,
   cache_control: IGNORED,
 });
 const OTHER = v.looseObject({ type: v.string() });

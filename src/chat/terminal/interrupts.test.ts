@@ -29,11 +29,14 @@ test("Ctrl-C ends what does not come to its end, and a quick second one does not
     findAdapter: () => new Promise(() => {}),
     signal: new AbortController().signal,
   });
-  const command = COMMANDS.find(({ name }) => name === "adapter");
-  const searched = command?.run(chat, "org/name");
-  input.write("\x03");
-  await searched;
-  expect(output.text).toContain("(stopped; nothing has changed)");
+  // A mount that does not.
+  session.attach = () => new Promise(() => {});
+  for (const [at, [name, value]] of [["adapter", "org/name"] as const, ["read", "notes.txt"] as const].entries()) {
+    const done = COMMANDS.find((one) => one.name === name)?.run(chat, value);
+    input.write("\x03");
+    await done;
+    expect([name, output.text.split("(stopped; nothing has changed)").length]).toEqual([name, at + 2]);
+  }
   const ended = Promise.withResolvers<number>();
   const working = chat.interruptible(() => ended.promise);
   input.write("\x03\x03");
