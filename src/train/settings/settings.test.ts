@@ -203,6 +203,11 @@ test("what contradicts is said as it was typed", () => {
       () => resolveSettings({ ...ASKED, method: "lora", sparsity: "sparse" }, FACTS),
       "--sparse has no meaning with --method lora",
     ],
+    // Eight processes of mpirun have a shard each, whatever was typed.
+    [
+      () => resolveSettings({ ...ASKED, shards: 8 }, FACTS),
+      "a step of 4 samples (--batch-size times --grad-accum) cannot be cut into 8 shards",
+    ],
   ] as const) {
     expect(contradict).toThrow(message);
   }
