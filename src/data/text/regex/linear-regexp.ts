@@ -1,5 +1,5 @@
 import { Matcher } from "./matcher.ts";
-import { parsePattern } from "./parse.ts";
+import { parsePattern, type Pattern } from "./parse.ts";
 import { compile, type Program } from "./program.ts";
 import { unitsAt } from "./set.ts";
 import { minLength, RegexLimitError } from "./syntax.ts";
@@ -25,13 +25,12 @@ export class LinearRegExp {
   readonly #program: Program;
 
   /**
+   * @param source of JavaScript's syntax, or parsed
    * @throws SyntaxError for what is no expression
    * @throws RegexLimitError for one that is too large, or needs what is not supported
    */
-  constructor(source: string, mode: "u" | "v") {
-    if (source.length > MAX_SOURCE) throw new RegexLimitError(`it is longer than ${MAX_SOURCE} characters`);
-    void new RegExp(source, mode);
-    const { root, groups } = parsePattern(source, mode);
+  constructor(source: string | Pattern, mode: "u" | "v" = "v") {
+    const { root, groups } = typeof source === "string" ? parsed(source, mode) : source;
     this.minLength = minLength(root);
     this.#program = compile(root, groups);
   }
@@ -65,4 +64,10 @@ export class LinearRegExp {
       from = end > start ? end : end + unitsAt(text, end);
     }
   }
+}
+
+function parsed(source: string, mode: "u" | "v"): Pattern {
+  if (source.length > MAX_SOURCE) throw new RegexLimitError(`it is longer than ${MAX_SOURCE} characters`);
+  void new RegExp(source, mode);
+  return parsePattern(source, mode);
 }

@@ -1,8 +1,15 @@
-import { assertion, category, dot, literal, range, single } from "./characters.ts";
-import { codePoint, Scanner } from "./scanner.ts";
-import type { Flags, Node, Pattern } from "./syntax.ts";
+import { parsePattern as parseJavaScript, type Pattern, sequenceOf } from "../parse.ts";
+import type { Node } from "../syntax.ts";
+import { assertion, category, CharacterReader, codePoint, type Flags, PatternError } from "./characters.ts";
 
-const NO_FLAGS: Flags = { ignoreCase: false, multiline: false, dotAll: false, verbose: false, ascii: false };
+const NO_FLAGS: Flags = {
+  ignoreCase: false,
+  multiline: false,
+  dotAll: false,
+  verbose: false,
+  ascii: false,
+  behind: false,
+};
 const FLAG_NAMES: Readonly<Record<string, keyof Flags>> = {
   i: "ignoreCase",
   m: "multiline",
@@ -10,35 +17,60 @@ const FLAG_NAMES: Readonly<Record<string, keyof Flags>> = {
   x: "verbose",
   a: "ascii",
 };
-/** Of groups in each other; what is made of them is up to three times as deep. */
-const MAX_DEPTH = 60;
+const FLAG_LETTERS = /[imsxauL]*/y;
+const BLANKS = /(?:[ \t\n\r\v\f]|#[^\n]*)*/y;
+/** What is no reference to a group. */
+const OCTAL_OUTSIDE = /0[0-7]{0,2}|[0-3][0-7]{2}/y;
+const REFERENCE = /[1-9]\d?/y;
+/** A parsed pattern, and which of its groups is which of Python's, by number and by name. */
+export interface PythonPattern extends Pattern {
+  readonly index: ReadonlyMap<number | string, number>;
+}
 
-/** Parses a pattern of Python's `re` (3.11) for str. Throws {@link PatternError}, also for what cannot be translated. */
-export function parsePattern(pattern: string): Pattern {
+/**
+ * Parses a pattern of Python's `re` (3.11) for str.
+ * @throws PatternError also for what cannot be matched in the same sense
+ * @throws RegexLimitError when it is nested too deeply
+ */
+export function parsePattern(pattern: string): PythonPattern {
   return new Parser(pattern).parse();
 }
 
-class Parser extends Scanner {
+class Parser extends CharacterReader {
+  /** Where groups begin, in Python's order. */
+  readonly #starts = [0];
+  /** Groups that have ended, each as the engine numbers it: there an atomic group captures, too. */
+  readonly #closed = new Map([[0, 0]]);
   readonly #names = new Map<string, number>();
-  readonly #closed = new Set<number>();
-  #groups = 0;
-  #depth = 0;
+  #captures = 0;
+  readonly #references: { readonly group: number; readonly at: number }[] = [];
+  /** Where stands what may take no part: branches, what is repeated from 0 times on, what must not match. */
+  readonly #optional: { readonly start: number; readonly end: number }[] = [];
+  /** Why nodes cannot be repeated. */
+  readonly #fixed = new Map<Node, string>();
 
-  parse(): Pattern {
-    const flags = this.#globalFlags();
-    const root = this.#choice(flags);
-    if (this.at < this.text.length) throw this.error("unbalanced parenthesis");
-    return { root, groups: this.#groups, names: this.#names };
+  parse(): PythonPattern {
+    const root = this.choice(this.#globalFlags());
+    if (this.at < this.source.length) throw this.error("unbalanced parenthesis");
+    for (const { group, at } of this.#references) {
+      const from = this.#starts[group] ?? 0;
+      // Python fails at a reference to a group that took no part; JavaScript takes it for empty.
+      if (this.#optional.some(({ start, end }) => start <= from && from < end && !(start <= at && at < end))) {
+        throw new PatternError(`a reference to group ${group}, which may take no part, is not supported`, 0);
+      }
+    }
+    const named = [...this.#names].map(([name, group]) => [name, this.#closed.get(group) ?? 0] as const);
+    return { root, groups: this.#captures, index: new Map<number | string, number>([...this.#closed, ...named]) };
   }
 
   /** `(?i)` and the like, which Python allows at the start only. */
   #globalFlags(): Flags {
     let flags = NO_FLAGS;
     for (;;) {
-      if (flags.verbose) this.skipVerbose();
+      if (flags.verbose) this.match(BLANKS);
       const start = this.at;
       if (!this.take("(?")) return flags;
-      const letters = this.flagLetters();
+      const letters = this.#flagLetters();
       if (letters === "" || !this.take(")")) {
         this.at = start;
         return flags;
@@ -47,58 +79,47 @@ class Parser extends Scanner {
     }
   }
 
-  #choice(flags: Flags): Node {
-    if (++this.#depth > MAX_DEPTH) throw this.error(`groups are nested more than ${MAX_DEPTH} deep`);
-    const branches = [this.#sequence(flags)];
-    while (this.take("|")) branches.push(this.#sequence(flags));
-    this.#depth--;
-    const [only] = branches;
-    return branches.length === 1 && only !== undefined ? only : { kind: "choice", branches };
-  }
-
-  #sequence(flags: Flags): Node {
+  protected override sequence(flags: Flags): Node {
     const items: Node[] = [];
+    const begin = this.at;
+    let last = begin;
     for (;;) {
-      if (flags.verbose) this.skipVerbose();
-      const next = this.peek();
-      if (next === undefined || next === "|" || next === ")") return { kind: "sequence", items };
+      if (flags.verbose) this.match(BLANKS);
+      const next = this.source[this.at];
+      if (next === undefined || next === "|" || next === ")") break;
       const start = this.at;
-      const bounds = this.#quantifier();
+      const bounds = this.bounds();
       if (bounds !== undefined) {
-        items.push(this.#repeat(items.pop(), bounds, start));
+        const body = items.pop();
+        items.push(this.#repeat(body, bounds, flags, start));
+        if (bounds.min === 0) this.#optional.push({ start: last, end: start });
         continue;
       }
       const item = this.#atom(flags);
-      if (item !== undefined) items.push(item);
+      if (item === undefined) continue;
+      last = start;
+      items.push(item);
     }
+    if (this.source[begin - 1] === "|" || this.source[this.at] === "|") {
+      this.#optional.push({ start: begin, end: this.at });
+    }
+    return sequenceOf(items);
   }
 
-  #repeat(body: Node | undefined, [min, max]: readonly [number, number], start: number): Node {
-    if (body === undefined || body.kind === "assertion") throw this.error("nothing to repeat", start);
-    if (body.kind === "repeat") throw this.error("multiple repeat", start);
+  #repeat(
+    body: Node | undefined,
+    { min, max }: { readonly min: number; readonly max: number },
+    flags: Flags,
+    start: number,
+  ): Node {
+    const why = body === undefined ? "nothing to repeat" : this.#fixed.get(body);
+    if (body === undefined || why !== undefined) throw this.error(why ?? "", start);
     if (max < min) throw this.error("min repeat greater than max repeat", start);
-    const mode = this.take("?") ? "lazy" : this.take("+") ? "possessive" : "greedy";
-    return { kind: "repeat", body, min, max, mode };
-  }
-
-  /** `*`, `+`, `?`, `{m,n}` as bounds; a brace that is none of these is an ordinary character. */
-  #quantifier(): readonly [number, number] | undefined {
-    if (this.take("*")) return [0, Infinity];
-    if (this.take("+")) return [1, Infinity];
-    if (this.take("?")) return [0, 1];
-    const start = this.at;
-    if (!this.take("{") || this.peek() === "}") {
-      this.at = start;
-      return undefined;
-    }
-    const low = this.digits();
-    const comma = this.take(",");
-    const high = comma ? this.digits() : low;
-    if (!this.take("}") || (!comma && low === "")) {
-      this.at = start;
-      return undefined;
-    }
-    return [low === "" ? 0 : Number(low), high === "" ? Infinity : Number(high)];
+    const lazy = this.take("?");
+    const repeat: Node = { kind: "repeat", body, min, max, lazy };
+    const node = !lazy && this.take("+") ? this.#atomic(repeat, flags) : repeat;
+    this.#fixed.set(node, "multiple repeat");
+    return node;
   }
 
   /** One item; undefined for a comment. */
@@ -106,47 +127,62 @@ class Parser extends Scanner {
     const start = this.at;
     const char = this.next();
     const source = assertion(char, flags);
-    if (source !== undefined) return { kind: "assertion", source };
-    if (char === ".") return dot(flags);
-    if (char === "[") return this.#set(flags, start);
+    if (source !== undefined) return this.#assertion(source);
+    if (char === ".") return this.set(flags.dotAll ? "^" : String.raw`^\n`, flags);
+    if (char === "[") return this.characterClass(flags, start);
     if (char === "(") return this.#group(flags, start);
     if (char === "\\") return this.#escape(flags, start);
-    return single(codePoint(char), flags);
+    return this.single(codePoint(char), flags);
+  }
+
+  #assertion(source: string): Node {
+    const { root } = parseJavaScript(source, "v");
+    this.#fixed.set(root, "nothing to repeat");
+    return root;
   }
 
   #group(flags: Flags, start: number): Node | undefined {
     if (!this.take("?")) return this.#capture(flags, start, undefined);
     if (this.take("P")) {
       if (this.take("<")) return this.#capture(flags, start, this.name(">"));
-      if (!this.take("=")) throw this.error(`unknown extension ?P${this.peek() ?? ""}`, start);
+      if (!this.take("=")) throw this.error(`unknown extension ?P${this.peek()}`, start);
       const name = this.name(")");
-      const index = this.#names.get(name);
-      if (index === undefined) throw this.error(`unknown group name ${JSON.stringify(name)}`, start);
-      return this.#back(index, flags, start);
+      const group = this.#names.get(name);
+      if (group === undefined) throw this.error(`unknown group name ${JSON.stringify(name)}`, start);
+      return this.#back(group, flags, start);
     }
     if (this.take(":")) return this.#inner(flags, start);
     if (this.take("#")) {
-      while (this.peek() !== ")") if (this.next() === "") throw this.error("missing ), unterminated comment", start);
-      this.at++;
+      const end = this.source.indexOf(")", this.at);
+      if (end < 0) throw this.error("missing ), unterminated comment", start);
+      this.at = end + 1;
       return undefined;
     }
-    if (this.take(">")) return { kind: "atomic", body: this.#inner(flags, start) };
-    if (this.take("=")) return { kind: "look", behind: false, negated: false, body: this.#inner(flags, start) };
-    if (this.take("!")) return { kind: "look", behind: false, negated: true, body: this.#inner(flags, start) };
-    if (this.take("<=")) return { kind: "look", behind: true, negated: false, body: this.#inner(flags, start) };
-    if (this.take("<!")) return { kind: "look", behind: true, negated: true, body: this.#inner(flags, start) };
+    if (this.take(">")) return this.#atomic(this.#inner(flags, start), flags);
+    const behind = this.take("<");
+    const negated = this.take("!");
+    if (negated || this.take("=")) {
+      const body = this.#inner({ ...flags, behind }, start);
+      if (negated) this.#optional.push({ start, end: this.at });
+      return { kind: "look", behind, negated, body };
+    }
+    if (behind) throw this.error("unknown extension ?<", start);
     if (this.take("(")) throw this.error("a conditional group (?(…)…|…) is not supported", start);
     return this.#flagGroup(flags, start);
   }
 
   /** `(?i-s:…)`. */
   #flagGroup(flags: Flags, start: number): Node {
-    const on = this.flagLetters();
-    const off = this.take("-") ? this.flagLetters() : "";
+    const on = this.#flagLetters();
+    const off = this.take("-") ? this.#flagLetters() : "";
     if (this.peek() === ")" && on !== "") throw this.error("global flags not at the start of the expression", start);
-    if (!this.take(":") || on + off === "") throw this.error(`unknown extension ?${this.peek() ?? ""}`, start);
+    if (!this.take(":") || on + off === "") throw this.error(`unknown extension ?${this.peek()}`, start);
     if (/[aLu]/.test(off)) throw this.error("cannot turn off flags 'a', 'u' and 'L'", start);
     return this.#inner(this.#withFlags(this.#withFlags(flags, on, true), off, false), start);
+  }
+
+  #flagLetters(): string {
+    return this.match(FLAG_LETTERS)?.[0] ?? "";
   }
 
   #withFlags(flags: Flags, letters: string, value: boolean): Flags {
@@ -161,83 +197,53 @@ class Parser extends Scanner {
   }
 
   #capture(flags: Flags, start: number, name: string | undefined): Node {
-    const index = ++this.#groups;
+    const group = this.#starts.push(start) - 1;
+    const index = ++this.#captures;
     if (name !== undefined) {
       if (this.#names.has(name)) throw this.error(`redefinition of group name ${JSON.stringify(name)}`, start);
-      this.#names.set(name, index);
+      this.#names.set(name, group);
     }
     const body = this.#inner(flags, start);
-    this.#closed.add(index);
+    this.#closed.set(group, index);
     return { kind: "capture", index, body };
   }
 
   /** What stands between here and the closing parenthesis, which is taken. */
   #inner(flags: Flags, start: number): Node {
-    const body = this.#choice(flags);
+    const body = this.choice(flags);
     if (!this.take(")")) throw this.error("missing ), unterminated subpattern", start);
-    // A wrapper, so that a quantifier after the group does not meet the one inside it.
-    return { kind: "sequence", items: [body] };
+    this.#fixed.delete(body);
+    return body;
   }
 
-  #back(index: number, flags: Flags, start: number): Node {
-    if (index > this.#groups) throw this.error(`invalid group reference ${index}`, start);
-    if (!this.#closed.has(index)) throw this.error("cannot refer to an open group", start);
-    return { kind: "back", index, flags };
+  /** It never gives back what it found: `(?=(…))\1`, as the engine knows it. */
+  #atomic(body: Node, { behind }: Flags): Node {
+    if (behind) throw new PatternError("an atomic group inside a look-behind is not supported", 0);
+    const index = ++this.#captures;
+    const look: Node = { kind: "look", behind, negated: false, body: { kind: "capture", index, body } };
+    return { kind: "sequence", items: [look, { kind: "back", index, ignoreCase: false }] };
+  }
+
+  #back(group: number, { ignoreCase }: Flags, start: number): Node {
+    if (group >= this.#starts.length) throw this.error(`invalid group reference ${group}`, start);
+    const index = this.#closed.get(group);
+    if (index === undefined) throw this.error("cannot refer to an open group", start);
+    this.#references.push({ group, at: start });
+    return { kind: "back", index, ignoreCase };
   }
 
   /** An escape outside a class; the backslash is taken. */
   #escape(flags: Flags, start: number): Node {
-    const letter = this.peek();
+    const letter = this.source[this.at];
     if (letter === undefined) throw this.error("bad escape (end of pattern)", start);
-    const source = assertion(`\\${letter}`, flags) ?? undefined;
-    if (source !== undefined) {
-      this.at++;
-      return { kind: "assertion", source };
-    }
+    const source = assertion(`\\${letter}`, flags);
     const set = category(letter, flags);
-    if (set !== undefined) {
-      this.at++;
-      return { kind: "set", negated: false, source: set, flags };
-    }
-    const octal = /^(?:0[0-7]{0,2}|[0-3][0-7]{2})/.exec(this.ahead(3))?.[0];
-    if (octal === undefined && /[1-9]/.test(letter)) {
-      const number = /^\d{1,2}/.exec(this.ahead(2))?.[0] ?? "";
-      this.at += number.length;
-      return this.#back(Number(number), flags, start);
-    }
-    return single(this.character(start), flags);
-  }
-
-  /** A class; the opening bracket is taken. */
-  #set(flags: Flags, start: number): Node {
-    const negated = this.take("^");
-    const parts: string[] = [];
-    for (let first = true; first || !this.take("]"); first = false) {
-      const low = this.#setItem(flags, start);
-      if (this.peek() !== "-" || this.text[this.at + 1] === "]") {
-        parts.push(typeof low === "number" ? literal(low) : low);
-        continue;
-      }
-      this.at++;
-      const high = this.#setItem(flags, start);
-      if (typeof low !== "number" || typeof high !== "number" || high < low) {
-        throw this.error("bad character range", start);
-      }
-      parts.push(range(low, high));
-    }
-    return { kind: "set", negated, source: parts.join(""), flags };
-  }
-
-  /** A character of a class, or a category in it. */
-  #setItem(flags: Flags, start: number): number | string {
-    const at = this.at;
-    const char = this.next();
-    if (char === "") throw this.error("unterminated character set", start);
-    if (char !== "\\") return codePoint(char);
-    const letter = this.peek() ?? "";
-    const set = category(letter, flags);
-    if (set === undefined && letter !== "b") return this.character(at);
-    this.at++;
-    return set ?? 8;
+    if (source !== undefined || set !== undefined) this.at++;
+    if (source !== undefined) return this.#assertion(source);
+    if (set !== undefined) return this.set(set, flags);
+    const octal = this.match(OCTAL_OUTSIDE)?.[0];
+    if (octal !== undefined) return this.single(Number.parseInt(octal, 8), flags);
+    const number = this.match(REFERENCE)?.[0];
+    return number === undefined ? this.single(this.character(start), flags) : this.#back(Number(number), flags, start);
   }
 }

@@ -1,13 +1,13 @@
 import { RandloraError } from "../../../../files/errors.ts";
 import { LinearRegExp } from "../linear-regexp.ts";
-import { RegexLimitError } from "../syntax.ts";
+import { type Node, RegexLimitError } from "../syntax.ts";
 import { oneLine, quote } from "../../../../files/failure.ts";
-import { emitPattern } from "./emit.ts";
-import { parsePattern } from "./parse.ts";
-import { PatternError } from "./syntax.ts";
+import { PatternError } from "./characters.ts";
+import { parsePattern, type PythonPattern } from "./parse.ts";
 
 /** Far more than anybody writes. */
 const LONGEST = 10_000;
+const END: Node = { kind: "assertion", symbol: "$", multiline: false };
 
 /** What matched: the text of each group that took part. */
 export interface PythonMatch {
@@ -16,16 +16,14 @@ export interface PythonMatch {
 }
 
 /**
- * A regular expression of Python's `re` (3.11, str), translated. What JavaScript cannot express in the same sense is
+ * A regular expression of Python's `re` (3.11, str). What JavaScript cannot express in the same sense is
  * refused, never approximated: conditional groups, `\N{…}`, references to groups that may take no part, atomic groups
  * inside a look-behind. (Look-behinds of variable width, an error in Python, are not noticed.) Patterns come with
  * adapters: however they are written, matching ends (`data/text/regex/linear-regexp.ts`).
  */
 export class PythonRegex {
   readonly pattern: string;
-  readonly #source: string;
-  readonly #groups: ReadonlyMap<number, number>;
-  readonly #names: ReadonlyMap<string, number>;
+  readonly #parsed: PythonPattern;
   readonly #full: LinearRegExp;
   readonly #file: string | undefined;
   #prefix: LinearRegExp | undefined;
@@ -36,13 +34,9 @@ export class PythonRegex {
     this.#file = file;
     try {
       if (pattern.length > LONGEST) throw new PatternError(`it is longer than ${LONGEST} characters`, 0);
-      const parsed = parsePattern(pattern);
-      const { source, groups } = emitPattern(parsed);
-      this.#source = source;
-      this.#groups = groups;
-      this.#names = parsed.names;
+      this.#parsed = parsePattern(pattern);
       // Compiled here, so that nothing can fail later.
-      this.#full = new LinearRegExp(`^(?:${source})$`, "v");
+      this.#full = new LinearRegExp({ ...this.#parsed, root: { kind: "sequence", items: [this.#parsed.root, END] } });
     } catch (thrown) {
       throw this.#explain(thrown);
     }
@@ -55,29 +49,21 @@ export class PythonRegex {
 
   /** As `re.match(pattern, text)`: from the start, to anywhere. */
   match(text: string): PythonMatch | undefined {
-    this.#prefix ??= new LinearRegExp(`^(?:${this.#source})`, "v");
+    this.#prefix ??= new LinearRegExp(this.#parsed);
     return this.#result(this.#prefix, text);
   }
 
   #result(expression: LinearRegExp, text: string): PythonMatch | undefined {
-    let found: readonly (string | undefined)[] | undefined;
     try {
-      found = expression.matchStart(text);
+      const found = expression.matchStart(text);
+      return found && { group: (group) => found[this.#parsed.index.get(group) ?? -1] };
     } catch (thrown) {
       throw this.#explain(thrown);
     }
-    if (found === undefined) return undefined;
-    return {
-      group: (group) => {
-        const index = typeof group === "number" ? group : this.#names.get(group);
-        if (index === undefined) return undefined;
-        return found[index === 0 ? 0 : (this.#groups.get(index) ?? -1)];
-      },
-    };
   }
 
   #explain(thrown: unknown): unknown {
-    const refused = [PatternError, SyntaxError, RegexLimitError].some((kind) => thrown instanceof kind);
+    const refused = [PatternError, RegexLimitError].some((kind) => thrown instanceof kind);
     if (!refused || !(thrown instanceof Error)) return thrown;
     const at = thrown instanceof PatternError && thrown.at > 0 ? ` at position ${thrown.at}` : "";
     const hint = "write it in Python's syntax, or list the modules by name";
