@@ -31,8 +31,7 @@ export const command = defineCommand({
       throw new RandloraError("usage", `${cause} of --verify`, "add --verify");
     }
     const { diagnose, diagnosisJson } = await import("../src/measure/doctor/doctor.ts");
-    const { renderDiagnosis } = await import("../src/measure/doctor/report.ts");
-    const { explainFailure, warningsOf } = await import("../src/measure/doctor/advice.ts");
+    const { explainFailure, renderDiagnosis, warningsOf } = await import("../src/measure/doctor/report.ts");
     const diagnosis = await diagnose(context.device);
     context.result(diagnosisJson(diagnosis), () => renderDiagnosis(diagnosis, context.columns, context.style));
     for (const line of warningsOf(diagnosis)) context.log.warn(line);

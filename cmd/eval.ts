@@ -1,9 +1,73 @@
 import { MODEL_ARGUMENT } from "../src/chat/options.ts";
-import { FORGETTING_OPTIONS, PERPLEXITY_OPTIONS } from "../src/measure/eval/options.ts";
-import { defineCommand, defineGroup } from "../src/terminal/options/command.ts";
-import { chatsCommand } from "./eval-chats.ts";
-import { commonsenseCommand } from "./eval-commonsense.ts";
-import { imagesCommand } from "./eval-images.ts";
+import {
+  CHATS_OPTIONS,
+  COMMONSENSE_OPTIONS,
+  FORGETTING_OPTIONS,
+  PERPLEXITY_OPTIONS,
+} from "../src/measure/eval/options.ts";
+import { ACCURACY_OPTIONS } from "../src/measure/images/options.ts";
+import { defineCommand, defineGroup, required } from "../src/terminal/options/command.ts";
+
+/** `randlora eval chats`. */
+const chatsCommand = defineCommand({
+  name: "chats",
+  summary: "Measure loss and right answers on held-out chats",
+  example: "randlora eval chats runs/my-run --data test.jsonl --match json",
+  arguments: { model: MODEL_ARGUMENT },
+  options: CHATS_OPTIONS,
+  async run({ model }, options, context) {
+    const { evalChats } = await import("../src/measure/eval/chats-command.ts");
+    await evalChats(model, options, context);
+  },
+});
+
+/** `randlora eval commonsense`. */
+const commonsenseCommand = defineCommand({
+  name: "commonsense",
+  summary: "Answer LLM-Adapters' eight commonsense tasks, as papers on LoRA do",
+  example:
+    "randlora eval commonsense Qwen/Qwen2-0.5B --adapter my-adapter --data LLM-Adapters/dataset --out answers.json",
+  arguments: {
+    model: required("MODEL", "the model: a folder or one of its files, a run, org/name on the Hub, or embedded"),
+  },
+  options: COMMONSENSE_OPTIONS,
+  // What most people need; the rest is in --help-all.
+  shown: [
+    "data",
+    "tasks",
+    "limit",
+    "adapter",
+    "scale",
+    "generator",
+    "beams",
+    "batchSize",
+    "paperMask",
+    "maxTokens",
+    "kvType",
+    "out",
+    "resume",
+    "force",
+  ],
+  async run({ model }, options, context) {
+    const { evalCommonsense } = await import("../src/measure/eval/commonsense-command.ts");
+    await evalCommonsense(model, options, context);
+  },
+});
+
+/** `randlora eval images`. */
+const imagesCommand = defineCommand({
+  name: "images",
+  summary: "Measure the accuracy of CLIP or DINOv2 on labeled images",
+  example: "randlora eval images openai/clip-vit-base-patch32 --adapter my-adapter --data flowers",
+  arguments: {
+    model: required("MODEL", "CLIP or DINOv2: a folder or one of its files, a run, or org/name on the Hub"),
+  },
+  options: ACCURACY_OPTIONS,
+  async run({ model }, options, context) {
+    const { evalImages } = await import("../src/measure/images/accuracy-command.ts");
+    await evalImages(model, options, context);
+  },
+});
 
 /** `randlora eval perplexity`. */
 const perplexityCommand = defineCommand({

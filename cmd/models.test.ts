@@ -1,7 +1,6 @@
 import { expect, test } from "bun:test";
 import { SUPPORTED_TYPES } from "../src/models/decoder/architectures/index.ts";
-import type { ModelKind } from "../src/measure/inspect/models.ts";
-import { CHECKS, type Verified } from "../src/measure/inspect/verified.ts";
+import { CHECKS, type ModelKind, type Verified } from "../src/measure/inspect/models.ts";
 import record from "../src/measure/inspect/verified.json";
 import { IMAGE_TYPES } from "../src/models/vision/index.ts";
 import { randlora } from "./testing/program.ts";

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { cp } from "node:fs/promises";
 import { basename, join } from "node:path";
 import * as v from "valibot";
-import { openSamples } from "../src/measure/analyze/image-samples.ts";
+import { openSamples } from "../src/measure/analyze/samples.ts";
 import { placesOf, sharesAt } from "../src/measure/analyze/plane/plane.ts";
 import { TemporaryFolder } from "../src/files/testing/folder.ts";
 import { judge } from "./judge.ts";

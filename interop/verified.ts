@@ -10,7 +10,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import * as v from "valibot";
-import { type Check, CHECKS, RANDOM, type Verified } from "../src/measure/inspect/verified.ts";
+import { type Check, CHECKS, RANDOM, type Verified } from "../src/measure/inspect/models.ts";
 import { SUPPORTED_TYPES } from "../src/models/decoder/architectures/index.ts";
 import { IMAGE_TYPES } from "../src/models/vision/index.ts";
 import { runTests } from "../scripts/tests.ts";

@@ -10,8 +10,7 @@ import { LANGUAGE_RECORD } from "../bench/evidence/language-record.ts";
 import { median } from "../bench/peers/measure.ts";
 import { type Figure, IDLE, README_RECORD, RECORD_FILE, type ReadmeRecord } from "../bench/readme-record.ts";
 import { ARCHITECTURES } from "../src/models/decoder/architectures/index.ts";
-import { type ModelKind, modelsJson } from "../src/measure/inspect/models.ts";
-import { type Check, CHECKS, RANDOM } from "../src/measure/inspect/verified.ts";
+import { type Check, CHECKS, type ModelKind, modelsJson, RANDOM } from "../src/measure/inspect/models.ts";
 import { formatNumber } from "../src/terminal/format.ts";
 import { barChart, type ChartRow } from "./readme-chart.ts";
 

@@ -61,8 +61,8 @@ describe("the layout", () => {
     const knowing = [...graph].filter(([path, imports]) => !isGpu(path) && imports.some(isGpu)).map(([path]) => path);
     expect(knowing).toEqual([
       "src/compute/open-device.ts",
-      "src/measure/doctor/advice.ts",
       "src/measure/doctor/doctor.ts",
+      "src/measure/doctor/report.ts",
       "src/measure/doctor/verify/check.ts",
     ]);
   });

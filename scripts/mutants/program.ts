@@ -12,8 +12,11 @@ export const PROGRAM: MutationsByFile = {
       "missing check: an output may replace the model that is read",
     ],
   ],
-  "src/measure/analyze/kept-batches.ts": [
+  "src/measure/images/batches.ts": [
     ["(_, at) => first + at)", "(_, at) => at)", "the first images are measured again instead of the rest"],
+  ],
+  "src/measure/analyze/plan-variants.ts": [
+    ["&& Bun.deepEquals(one.main, other.main)", "", "missing check: a model of another shape is taken for a variant"],
   ],
   "src/measure/analyze/cka/cka.ts": [
     [
@@ -32,7 +35,7 @@ export const PROGRAM: MutationsByFile = {
   "src/measure/budget/budget.ts": [
     ["+ Number(areTrained && isTrained));", ");", "operations of full fine-tuning lack the weights' gradients"],
   ],
-  "src/measure/doctor/advice.ts": [
+  "src/measure/doctor/report.ts": [
     [
       "cpu?.product.correct === false || cpu",
       "cpu?.product.correct === false && cpu",

@@ -1,4 +1,4 @@
-import type { KernelTime } from "../compute/device/device.ts";
+import type { Device, KernelTime } from "../compute/device/device.ts";
 import { formatDuration, formatNumber } from "./format.ts";
 import { formatTable } from "./table.ts";
 
@@ -20,4 +20,15 @@ export function profileText(profile: readonly KernelTime[], columns: number): st
   if (profile.length === 0) return "";
   const rows = profile.map(({ kernel, calls, seconds }) => [kernel, formatNumber(calls), formatDuration(seconds)]);
   return `\n${formatTable(rows, { head: ["kernel", "calls", "time"], align: "lrr", columns })}`;
+}
+
+/** Shows a command's result with the times of its device's kernels, where they were measured. */
+export async function showProfiled<Json extends object>(
+  { profiler }: Device,
+  context: { readonly columns: number; result(json: Json & ProfileJson, text: () => string): void },
+  json: Json,
+  text: () => string,
+): Promise<void> {
+  const times = (await profiler?.report()) ?? [];
+  context.result({ ...json, ...profileJson(times) }, () => text() + profileText(times, context.columns));
 }

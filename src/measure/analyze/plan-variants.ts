@@ -1,10 +1,32 @@
 import { RandloraError } from "../../files/errors.ts";
 import { oneLine } from "../../files/failure.ts";
 import { MergedCheckpoint } from "../../adapters/merge/merged-checkpoint.ts";
+import { loadConfig } from "../../models/decoder/architectures/index.ts";
+import { localPath } from "../../models/folder/local-path.ts";
 import { locateModel, type ModelLocation } from "../../models/folder/locate.ts";
 import type { GeneratorName } from "../../compute/random/names.ts";
 import { findKind } from "../../adapters/formats/find-kind.ts";
-import { isSameShape, readShape } from "./model-shape.ts";
+import { readRun } from "../../models/folder/run.ts";
+import type { ImageConfig } from "../../models/vision/config.ts";
+import type { EncoderConfig } from "../../models/vision/encoder.ts";
+import { isOfImages, readImageConfig } from "../../models/vision/index.ts";
+import type { Context } from "../../terminal/options/command.ts";
+
+/**
+ * Finds the base, and sees that everything fits it.
+ * @param paths of variants, on this machine
+ * @throws RandloraError as `planVariants`
+ */
+export async function openPlan(
+  model: string,
+  paths: readonly string[],
+  generator: GeneratorName | undefined,
+  context: Context,
+): Promise<VariantsPlan> {
+  // A run of an adapter stands for the model that it was made from.
+  const { place } = await readRun(model);
+  return await planVariants(await locateModel(await localPath(place, "model", context)), paths, generator);
+}
 
 /** What a fine-tuning made of a model: an adapter for it, or a whole model of the same shape. */
 export type Variant =
@@ -69,4 +91,41 @@ export async function planVariants(
 /** Must every matrix be held in F32 where variants are mixed? A model changes all; an untied head is mixed with embeddings. */
 export function needsAllInF32({ variants, unties }: VariantsPlan): boolean {
   return unties || variants.some(({ kind }) => kind === "model");
+}
+
+/** What a model's passes go by; what it is called, and how its tensors are, is left out. */
+interface ModelShape {
+  readonly main: object;
+  /** A part that one fine-tuned model may lack, and another have: an encoder of texts beside one of images. */
+  readonly texts: object | undefined;
+}
+
+/** @throws RandloraError `file`, `format`; `model` for what cannot be run */
+async function readShape(location: ModelLocation): Promise<ModelShape> {
+  const { folder } = location;
+  if (await isOfImages(folder)) {
+    return shapeOfImages(await readImageConfig(location));
+  }
+  const { head: _head, headWhereStored: _stored, ...config } = await loadConfig(folder);
+  const { endTokens: _endTokens, contextLength: _contextLength, ...main } = config;
+  return { main, texts: undefined };
+}
+
+/** Can two models stand for each other, as far as both go? */
+function isSameShape(one: ModelShape, other: ModelShape): boolean {
+  const { texts } = one;
+  const areTextsSame = texts === undefined || other.texts === undefined || Bun.deepEquals(texts, other.texts);
+  return areTextsSame && Bun.deepEquals(one.main, other.main);
+}
+
+function shapeOfImages({ architecture, vision, text, projections }: ImageConfig): ModelShape {
+  const { image, patch, features } = vision;
+  const main = { architecture, encoder: sizesOf(vision.encoder), image, patch, features };
+  if (text === undefined) return { main, texts: undefined };
+  const { encoder, prefix: _prefix, ...sizes } = text;
+  return { main, texts: { ...sizes, encoder: sizesOf(encoder), joint: projections?.vision[1] } };
+}
+
+function sizesOf({ names, ...sizes }: EncoderConfig): object {
+  return { ...sizes, gated: names.gated, scales: names.scales !== undefined };
 }

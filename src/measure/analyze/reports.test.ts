@@ -1,8 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { createStyle } from "../../terminal/style.ts";
-import { ckaJson, type CkaReport, ckaText } from "./cka/report.ts";
-import { ckaSvg } from "./cka/svg.ts";
-import { commonsenseJson, commonsenseText } from "../eval/commonsense-report.ts";
+import { ckaJson, type CkaReport, ckaSvg, ckaText } from "./cka/report.ts";
+import { commonsenseJson, commonsenseText } from "../eval/commonsense-command.ts";
 import { clipped, planeJson, type PlaneReport, planeText } from "./plane/report.ts";
 import { planeSvg } from "./plane/svg.ts";
 

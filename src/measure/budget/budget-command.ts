@@ -12,10 +12,8 @@ import { kindOf } from "../../train/images/task.ts";
 import { resolveImages } from "../../train/settings/images.ts";
 import { refuseOfOtherModels, usualTargets } from "../../train/settings/resolve-settings.ts";
 import type { FlatSettings } from "../../train/settings/settings.ts";
-import { type BudgetWish, planBudget } from "./budget.ts";
-import { plannedImages, promisedModel } from "./planned-images.ts";
-import { type PlannedModel, plannedModel, storedInGguf } from "./planned-model.ts";
-import { budgetJson, budgetText } from "./report.ts";
+import { budgetJson, budgetText, type BudgetWish, planBudget } from "./budget.ts";
+import { plannedImages, type PlannedModel, plannedModel, promisedModel, storedInGguf } from "./planned-model.ts";
 
 /** What `randlora budget` is told. */
 export interface BudgetFlags extends ImageFlags {

@@ -1,7 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import type { Metrics } from "../../train/types.ts";
-import { comparePage } from "./page.ts";
-import { curvesPlot } from "./terminal.ts";
+import { comparePage, curvesPlot } from "./show.ts";
 import { createStyle } from "../../terminal/style.ts";
 import { RecordingStream } from "../../terminal/testing/terminal.ts";
 import { methodCurves, sizeAxes, sizeFigure, tradeFigure } from "./curves.ts";

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import type { Contender } from "./types.ts";
 import { resolveImages } from "../../train/settings/images.ts";
-import { comparePage } from "./page.ts";
+import { comparePage } from "./show.ts";
 import { createStyle } from "../../terminal/style.ts";
 import { RecordingStream } from "../../terminal/testing/terminal.ts";
 import { compareJson, compareText } from "./result.ts";

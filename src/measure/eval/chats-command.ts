@@ -5,17 +5,17 @@ import { nameOf } from "../../data/records/data-files.ts";
 import { locateData } from "../../data/text/samples/files.ts";
 import { sayUnknownRoles } from "../../data/text/samples/load.ts";
 import { RandloraError } from "../../files/errors.ts";
-import { oneLine } from "../../files/failure.ts";
+import { oneLine, quote } from "../../files/failure.ts";
 import { loadConfig } from "../../models/decoder/architectures/index.ts";
 import { localPath } from "../../models/folder/local-path.ts";
 import { firstThenOthers, type Processes } from "../../mpi/processes.ts";
+import { formatAmount, formatNumber } from "../../terminal/format.ts";
 import type { Context } from "../../terminal/options/command.ts";
 import { sharedByTasks } from "../../terminal/options/shared-parts.ts";
 import { refuseOtherDevice } from "../../terminal/options/shared-work.ts";
-import { profileJson, profileText } from "../../terminal/profile.ts";
+import { showProfiled } from "../../terminal/profile.ts";
 import { readSamples } from "../analyze/samples.ts";
 import { answerChats, lossOf } from "./chats.ts";
-import { chatsText } from "./chats-report.ts";
 import type { ChatsFlags, ChatsReport } from "./options.ts";
 
 /** Measures a model on held-out chats. @throws RandloraError `usage`, `file`, `data`; as `loadModel` */
@@ -95,6 +95,23 @@ async function evalShare(
     answers,
     seconds: (performance.now() - started) / 1000,
   };
-  const times = (await model.gpu.profiler?.report()) ?? [];
-  context.result({ ...report, ...profileJson(times) }, () => chatsText(report) + profileText(times, context.columns));
+  await showProfiled(model.gpu, context, report, () => chatsText(report));
+}
+
+/** Wrong answers that are shown. */
+const SHOWN = 3;
+
+function chatsText({ samples, tokens, loss, perplexity, match, correct, total, answers }: ChatsReport): string {
+  const of = `${formatAmount(tokens, "supervised token")} of ${formatAmount(samples, "sample")}`;
+  const lines = [`loss ${loss.toFixed(4)}, perplexity ${perplexity.toFixed(3)}: ${of}`];
+  if (total === 0) return `${lines.join("\n")}\n`;
+  const share = ((100 * correct) / total).toFixed(2);
+  lines.push(`${match} match ${formatNumber(correct)} of ${formatNumber(total)}, ${share} %`);
+  const wrong = answers.filter((answer) => !answer.correct);
+  for (const { line, expected, text, finish_reason: reason } of wrong.slice(0, SHOWN)) {
+    const end = reason === "length" ? " (cut at --max-tokens)" : "";
+    lines.push("", `line ${line}`, `  expected ${quote(expected)}`, `  answered ${quote(text)}${end}`);
+  }
+  if (wrong.length > SHOWN) lines.push("", `${formatNumber(wrong.length - SHOWN)} more are wrong: see --json`);
+  return `${lines.join("\n")}\n`;
 }

@@ -5,20 +5,21 @@ import { RandloraError } from "../../files/errors.ts";
 import { nearest } from "../../files/nearest.ts";
 import { localPath } from "../../models/folder/local-path.ts";
 import { firstThenOthers, type Processes } from "../../mpi/processes.ts";
+import { formatAmount, formatNumber } from "../../terminal/format.ts";
 import type { Context } from "../../terminal/options/command.ts";
 import { sharedByTasks } from "../../terminal/options/shared-parts.ts";
 import { refuseOtherDevice } from "../../terminal/options/shared-work.ts";
-import { profileJson, profileText } from "../../terminal/profile.ts";
+import { showProfiled } from "../../terminal/profile.ts";
 import type { Progress } from "../../terminal/progress.ts";
+import type { Style } from "../../terminal/style.ts";
+import { formatTable } from "../../terminal/table.ts";
 import { weightsIn } from "../inputs.ts";
 import { AnswersFile } from "./answers-file.ts";
-import { commonsenseJson, commonsenseText } from "./commonsense-report.ts";
 import { type Question, TASK_NAMES, type TaskName, isTask, readQuestions } from "./commonsense-tasks.ts";
-import { askTogether } from "./ask-together.ts";
-import { type CommonsenseOptions, scoresOf } from "./commonsense.ts";
+import { askTogether, type CommonsenseOptions, scoresOf } from "./commonsense.ts";
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import type { CommonsenseFlags, CommonsenseJson } from "./options.ts";
+import type { CommonsenseFlags, CommonsenseJson, TaskScore } from "./options.ts";
 
 /** Answers the tasks, and says how many answers are right. @throws RandloraError `usage`, `file`, `data`; as `loadModel` */
 export async function evalCommonsense(
@@ -103,10 +104,7 @@ async function evalShare(
   bar.close();
   await file?.finish();
   const report = { ...scoresOf(questions, answers), seconds, tokens };
-  const times = (await model.gpu.profiler?.report()) ?? [];
-  context.result({ ...commonsenseJson(report), ...profileJson(times) }, () => {
-    return commonsenseText(report, context) + profileText(times, context.columns);
-  });
+  await showProfiled(model.gpu, context, commonsenseJson(report), () => commonsenseText(report, context));
 }
 
 /** All questions, task by task. @throws {RandloraError} `usage` for an unknown task; as `readQuestions` */
@@ -135,4 +133,39 @@ async function readAll(
   const questions: (readonly Question[])[] = [];
   for (const task of tasks) questions.push(await readQuestions(folder, task, limit));
   return questions.flat();
+}
+
+/** What `eval commonsense` found. */
+interface CommonsenseReport {
+  /** By name, in the order of the papers' tables. */
+  readonly tasks: ReadonlyMap<string, TaskScore>;
+  /** Over tasks. */
+  readonly mean: number;
+  /** Of answering, and of answers that were given now. */
+  readonly seconds: number;
+  readonly tokens: number;
+}
+
+export function commonsenseJson({ tasks, mean, seconds, tokens }: CommonsenseReport): CommonsenseJson {
+  return { tasks: Object.fromEntries(tasks), mean, seconds, tokens_per_s: seconds > 0 ? tokens / seconds : 0 };
+}
+
+/** A row a task, and the mean, in percent as the papers have it. */
+export function commonsenseText(
+  report: CommonsenseReport,
+  { columns, style }: { columns: number; style: Style },
+): string {
+  const { tasks, mean, seconds, tokens } = report;
+  const percent = (share: number) => `${(100 * share).toFixed(2)} %`;
+  const rows = [...tasks].map(([name, { correct, total, accuracy }]) => [
+    name,
+    formatNumber(correct),
+    formatNumber(total),
+    percent(accuracy),
+  ]);
+  const head = ["task", "right", "of", "accuracy"];
+  const all = [...rows, ["mean", "", "", percent(mean)]];
+  const table = formatTable(all, { head, align: "lrrr", columns, markHead: style.dim });
+  if (tokens === 0) return table;
+  return `${table}${formatAmount(tokens, "token")} written, ${formatNumber(tokens / seconds, 1)} a second\n`;
 }

@@ -4,6 +4,7 @@ import type { AdapterChoice } from "../../adapters/merge/loaded-adapter.ts";
 import { AdaptedWeights } from "../../adapters/merge/in-memory/weights.ts";
 import { MergedCheckpoint } from "../../adapters/merge/merged-checkpoint.ts";
 import { placeUnmerged } from "../../adapters/merge/in-memory/beside.ts";
+import { megabytes } from "../../compute/device/memory-limit.ts";
 import type { Decoder } from "../../models/decoder/decoder.ts";
 import { loadDecoder } from "../../models/folder/load-decoder.ts";
 import type { Quantized } from "../../models/decoder/weights.ts";
@@ -12,7 +13,6 @@ import type { GeneratorName } from "../../compute/random/names.ts";
 import { ALONE, type Processes } from "../../mpi/processes.ts";
 import { RandloraError } from "../../files/errors.ts";
 import { refuseOtherDevice } from "../../terminal/options/shared-work.ts";
-import { refuseLargeWindow } from "./fitting-window.ts";
 import { type Perplexity, perplexity, type PerplexityOptions } from "./perplexity.ts";
 
 /** What is measured: a model, and the same model with an adapter. */
@@ -142,4 +142,35 @@ export async function comparePerplexity(texts: Texts, options: ComparisonOptions
   if (rounds) await adapting.apply([adapter], { generator, dtype: "keep", signal });
   const written = rounds ? await measure() : merged ? adapted : undefined;
   return { adapted, merged: written, notes, ...(await rest()) };
+}
+
+/** Tokens of a window that are not halved any more. */
+const LEAST = 16;
+
+/**
+ * Refuses a window that `--memory` leaves no room for beside the weights, which are loaded.
+ * @param tokens of the window
+ * @throws RandloraError `memory`, with a window that fits
+ */
+async function refuseLargeWindow(decoder: Decoder, tokens: number): Promise<void> {
+  const { limit, liveBytes } = decoder.gpu.memory;
+  if (limit === Infinity) return;
+  const bytes = await windowBytes(decoder, tokens);
+  if (liveBytes + bytes <= limit) return;
+  let fitting = tokens >>> 1;
+  while (fitting >= LEAST && liveBytes + (await windowBytes(decoder, fitting)) > limit) fitting >>>= 1;
+  const cause = `windows of ${tokens} tokens take ${megabytes(bytes)} beside ${megabytes(liveBytes)} of weights, and --memory allows ${megabytes(limit)}`;
+  const smaller = fitting >= LEAST ? `--context ${fitting} fits` : "--quantize q4 leaves more";
+  throw new RandloraError("memory", cause, `${smaller}, or raise --memory`);
+}
+
+/** Bytes that a window takes, its keys and values included. */
+async function windowBytes(decoder: Decoder, tokens: number): Promise<number> {
+  const counting = decoder.counting();
+  using cache = counting.createCache();
+  await counting.nll(
+    cache,
+    Array.from({ length: tokens }, () => 0),
+  );
+  return counting.gpu.memory.peakLiveBytes;
 }

@@ -1,11 +1,14 @@
 import { readRecords } from "../../data/records/records.ts";
 import { Contradiction, RandloraError } from "../../files/errors.ts";
 import { oneLine } from "../../files/failure.ts";
+import { formatAmount, formatNumber } from "../../terminal/format.ts";
 import type { Context } from "../../terminal/options/command.ts";
-import { givenTexts, type Texts } from "./compare.ts";
-import { beginningOf, drawnTexts, DRAWN_LENGTH } from "./forgetting.ts";
-import { forgettingJson, forgettingText } from "./forgetting-report.ts";
-import { measureTexts, type ReadModel } from "./measure-texts.ts";
+import { profileJson, profileText } from "../../terminal/profile.ts";
+import { quantizedJson } from "../../terminal/quantized.ts";
+import { formatTable } from "../../terminal/table.ts";
+import { type Comparison, givenTexts, type Texts } from "./compare.ts";
+import { beginningOf, DRAWN_LENGTH, drawnTexts, forgettingOf } from "./forgetting.ts";
+import { measuredOf, measureTexts, type ReadModel } from "./measure-texts.ts";
 import { windowSize } from "./perplexity.ts";
 import type { ForgettingFlags, ForgettingJson } from "./options.ts";
 
@@ -65,4 +68,41 @@ async function readTexts(path: string, most: number, size: number, { tokenizer }
   }
   if (texts.length > 0) return givenTexts(texts, size);
   throw new RandloraError("data", `${oneLine(path)}: no text of two tokens or more`, "give longer texts");
+}
+
+/** The report of `eval forgetting` for `--json`. */
+function forgettingJson(found: Comparison, texts: Texts, seed: number | undefined): ForgettingJson {
+  const { base, adapted = base, merged, quantized, tokensPerSecond, profile } = found;
+  const figures = (of: Comparison["base"]) => {
+    const { mean, error } = forgettingOf(base, of);
+    return { forgetting: mean, error };
+  };
+  return {
+    texts: texts.count,
+    tokens: base.tokens,
+    ...(seed === undefined ? {} : { seed }),
+    nll: base.nll,
+    ...figures(adapted),
+    ...(merged === undefined ? {} : { merged: figures(merged) }),
+    tokens_per_s: tokensPerSecond,
+    ...quantizedJson(quantized),
+    ...profileJson(profile),
+  };
+}
+
+/** The report as a table. */
+function forgettingText(found: Comparison, texts: Texts, { columns, style }: Context): string {
+  const { base } = found;
+  const rows = measuredOf(found).map(([name, figures]) => {
+    const { mean, error } = forgettingOf(base, figures);
+    const range = error === null ? "" : ` ± ${error.toFixed(4)}`;
+    return [name, figures.nll.toFixed(4), figures === base ? "" : `${mean.toFixed(4)}${range}`];
+  });
+  const table = formatTable(rows, { head: ["", "nll", "forgetting"], align: "lrr", columns, markHead: style.dim });
+  const from = texts.isDrawn
+    ? "drawn from the base: forgetting is KL(base ‖ adapted) a token"
+    : "of the file: forgetting is the rise of nll";
+  const amounts = `${formatAmount(base.tokens, "token")} of ${formatAmount(texts.count, "text")}`;
+  const speed = `${formatNumber(Math.round(found.tokensPerSecond))} a second`;
+  return `${table}${amounts} ${from}, with its standard error; ${speed}\n${profileText(found.profile, columns)}`;
 }

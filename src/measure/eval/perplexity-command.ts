@@ -4,8 +4,7 @@ import { oneLine, shellWord } from "../../files/failure.ts";
 import type { Context } from "../../terminal/options/command.ts";
 import { readInput } from "../../terminal/read-input.ts";
 import { givenTexts } from "./compare.ts";
-import { measureTexts } from "./measure-texts.ts";
-import { perplexityJson, perplexityText } from "./perplexity-report.ts";
+import { measureTexts, perplexityJson, perplexityText } from "./measure-texts.ts";
 import { windows, windowSize } from "./perplexity.ts";
 import type { PerplexityFlags, PerplexityJson } from "./options.ts";
 

@@ -3,17 +3,19 @@ import type { ImageSet, Split } from "../../data/images/datasets/types.ts";
 import { readPreprocessing } from "../../data/images/preprocessing.ts";
 import { RandloraError } from "../../files/errors.ts";
 import { oneLine } from "../../files/failure.ts";
+import { visible } from "../../files/visible.ts";
 import { firstThenOthers, type Processes } from "../../mpi/processes.ts";
+import { formatAmount, formatNumber } from "../../terminal/format.ts";
 import type { Context } from "../../terminal/options/command.ts";
 import { sharedByTasks } from "../../terminal/options/shared-parts.ts";
 import { refuseOtherDevice } from "../../terminal/options/shared-work.ts";
-import { profileJson, profileText } from "../../terminal/profile.ts";
+import { showProfiled } from "../../terminal/profile.ts";
 import { quantizedJson } from "../../terminal/quantized.ts";
-import { accuracyJson, accuracyText } from "./accuracy-report.ts";
-import { measureAccuracy } from "./accuracy.ts";
+import type { Style } from "../../terminal/style.ts";
+import { formatTable } from "../../terminal/table.ts";
+import { type ImageScores, measureAccuracy } from "./accuracy.ts";
 import type { AccuracyFlags, AccuracyJson } from "./options.ts";
-import { chooseHead } from "./head-options.ts";
-import { findLoadedImageModel } from "./model-options.ts";
+import { chooseHead, findLoadedImageModel } from "./model-options.ts";
 
 /** Measures how well a model tells classes apart. @throws RandloraError `usage` without images; as `findLoadedImageModel` */
 export async function evalImages(model: string, options: AccuracyFlags, context: Context<AccuracyJson>): Promise<void> {
@@ -56,11 +58,8 @@ async function evalShare(
   const scores = await measureAccuracy(classifier, set, measured);
   bar.close();
   const report = { ...scores, seconds: (performance.now() - started) / 1000 };
-  const times = (await opened.gpu.profiler?.report()) ?? [];
-  const json = { ...accuracyJson(report), ...quantizedJson(opened.model.quantized), ...profileJson(times) };
-  context.result(json, () => {
-    return accuracyText(report, context) + profileText(times, context.columns);
-  });
+  const json = { ...accuracyJson(report), ...quantizedJson(opened.model.quantized) };
+  await showProfiled(opened.gpu, context, json, () => accuracyText(report, context));
 }
 
 /** @throws {RandloraError} `data` without such a split; as `openImages` */
@@ -74,4 +73,32 @@ async function openSplit(
   if (set !== undefined) return set;
   const hint = `it takes ${split}/CLASS/*, ${split}.csv, ${split}.jsonl or ${split}.parquet; --split names another part`;
   throw new RandloraError("data", `${oneLine(data)}: no ${split} split`, hint);
+}
+
+/** What `eval images` found. */
+interface AccuracyReport extends ImageScores {
+  /** Of reading, preparing and classifying. */
+  readonly seconds: number;
+}
+
+function accuracyJson({ images, accuracy, loss, perClass, seconds }: AccuracyReport): AccuracyJson {
+  return {
+    images,
+    accuracy,
+    loss,
+    per_class: Object.fromEntries([...perClass].map(([name, part]) => [name, part ?? null])),
+    seconds,
+    images_per_s: seconds > 0 ? images / seconds : 0,
+  };
+}
+
+/** A row a class, and what holds for all below. */
+function accuracyText(report: AccuracyReport, { columns, style }: { columns: number; style: Style }): string {
+  const { images, accuracy, loss, perClass, seconds } = report;
+  const percent = (part: number | undefined) => (part === undefined ? "" : `${(100 * part).toFixed(2)} %`);
+  const rows = [...perClass].map(([name, part]) => [visible(name), percent(part)]);
+  const all = [...rows, ["all", percent(accuracy)]];
+  const table = formatTable(all, { head: ["class", "accuracy"], align: "lr", columns, markHead: style.dim });
+  const speed = `${formatNumber(images / seconds, 1)} a second`;
+  return `${table}${formatAmount(images, "image")}, ${speed}; loss ${loss.toFixed(4)}\n`;
 }

@@ -2,7 +2,7 @@ import { expect, test } from "bun:test";
 import { TemporaryFolder } from "../../files/testing/folder.ts";
 import { readPreprocessing } from "../../data/images/preprocessing.ts";
 import { writeClip } from "../../models/vision/testing/folder.ts";
-import { openSamples } from "../analyze/image-samples.ts";
+import { openSamples } from "../analyze/samples.ts";
 import { writeImages } from "../testing/images.ts";
 import { measureAccuracy } from "./accuracy.ts";
 import type { ImageClassifier } from "./classifier.ts";

@@ -4,12 +4,14 @@ import { readPreprocessing } from "../../data/images/preprocessing.ts";
 import { promptTemplates, readNames } from "../../data/images/prompts.ts";
 import { loadTokenizer } from "../../data/text/load-tokenizer.ts";
 import { Contradiction, RandloraError } from "../../files/errors.ts";
+import { visible } from "../../files/visible.ts";
 import type { Context } from "../../terminal/options/command.ts";
-import { quantizedJson } from "../../terminal/quantized.ts";
+import { quantizedJson, type QuantizedJson } from "../../terminal/quantized.ts";
+import type { Style } from "../../terminal/style.ts";
+import { formatTable } from "../../terminal/table.ts";
 import { logProbabilities } from "../../train/model/judge.ts";
 import { imageBatches } from "./batches.ts";
 import { ImageClassifier } from "./classifier.ts";
-import { type ClassifiedImage, type ClassifyJson, classifyText, likeliest } from "./classify-report.ts";
 import { findLoadedImageModel } from "./model-options.ts";
 import type { ImageModelFlags } from "./options.ts";
 
@@ -63,4 +65,34 @@ export async function classify(
   }
   const json: ClassifyJson = { images: classified, ...quantizedJson(opened.model.quantized) };
   context.result(json, () => classifyText(classified, context));
+}
+
+/** @json classify */
+interface ClassifyJson extends QuantizedJson {
+  readonly images: readonly ClassifiedImage[];
+}
+
+/** The likeliest classes of an image, the likeliest one first. */
+interface ClassifiedImage {
+  readonly path: string;
+  /** Likeliest first: name, probability. */
+  readonly classes: readonly { readonly name: string; readonly probability: number }[];
+}
+
+/** The `top` likeliest of some classes; of equal ones the first. @param logs the logarithms of their probabilities */
+function likeliest(names: readonly string[], logs: Float64Array, top: number): ClassifiedImage["classes"] {
+  const all = Array.from(logs, (log, at) => ({ name: names[at] ?? "", probability: Math.exp(log) }));
+  return all.toSorted((a, b) => b.probability - a.probability).slice(0, top);
+}
+
+/** `classify`: a row a class, under the image's name. */
+function classifyText(
+  images: readonly ClassifiedImage[],
+  { columns, style }: { columns: number; style: Style },
+): string {
+  const tables = images.map(({ path, classes }) => {
+    const rows = classes.map(({ name, probability }) => [`${(100 * probability).toFixed(2)} %`, visible(name)]);
+    return `${style.bold(visible(path))}\n${formatTable(rows, { align: "rl", columns })}`;
+  });
+  return tables.join("\n");
 }

@@ -1,13 +1,20 @@
 import { existsSync } from "node:fs";
 import { imageFiles } from "../../data/images/datasets/files.ts";
+import type { ImageSet } from "../../data/images/datasets/types.ts";
 import { readPreprocessing } from "../../data/images/preprocessing.ts";
 import { loadTokenizer } from "../../data/text/load-tokenizer.ts";
+import type { Tokenizer } from "../../data/text/tokenizer.ts";
 import { Contradiction, RandloraError } from "../../files/errors.ts";
 import { oneLine } from "../../files/failure.ts";
+import { visible } from "../../files/visible.ts";
+import { formatNumber } from "../../terminal/format.ts";
 import type { Context } from "../../terminal/options/command.ts";
-import { embeddingsJson, embeddingsText } from "./embed-report.ts";
-import { embedImages, embedText } from "./embed.ts";
+import { quantizedJson } from "../../terminal/quantized.ts";
+import type { Style } from "../../terminal/style.ts";
+import { formatTable } from "../../terminal/table.ts";
+import { type BatchOptions, imageBatches } from "./batches.ts";
 import { findLoadedImageModel } from "./model-options.ts";
+import type { LoadedImageModel } from "./model.ts";
 import type { EmbeddingsJson, EmbedFlags } from "./options.ts";
 
 /** Images that go through the model at once. */
@@ -48,4 +55,63 @@ export async function embed(
   const options = { preprocessing, batchSize: AT_ONCE, signal: context.signal };
   const embeddings = await embedImages(opened, imageFiles(images), options);
   context.result(embeddingsJson(embeddings, opened.model.quantized), () => embeddingsText(embeddings, images, context));
+}
+
+/** Numbers of a vector that people are shown. */
+const SHOWN = 4;
+
+function embeddingsJson(
+  embeddings: readonly Float32Array[],
+  quantized: Parameters<typeof quantizedJson>[0],
+): EmbeddingsJson {
+  return { embeddings: embeddings.map((embedding) => [...embedding]), ...quantizedJson(quantized) };
+}
+
+/** A row for each vector: what it is of, its length, and how it begins. @param names what each is of */
+function embeddingsText(
+  embeddings: readonly Float32Array[],
+  names: readonly string[],
+  { columns, style }: { columns: number; style: Style },
+): string {
+  const rows = embeddings.map((embedding, at) => [
+    visible(names[at] ?? ""),
+    Math.hypot(...embedding).toFixed(4),
+    `${Array.from(embedding.subarray(0, SHOWN), (value) => value.toFixed(4)).join(" ")} …`,
+  ]);
+  const head = ["of", "length", "begins with"];
+  const table = formatTable(rows, { head, align: "lrl", columns, markHead: style.dim });
+  return `${table}vectors of ${formatNumber(embeddings[0]?.length ?? 0)} numbers; --json shows all of them\n`;
+}
+
+/**
+ * What stands for each image, as the model gives it, of any length: CLIP's `get_image_features`, else the normed class
+ * token.
+ * @throws RandloraError as `imageBatches`; `memory`, `gpu`
+ */
+async function embedImages(opened: LoadedImageModel, set: ImageSet, options: BatchOptions): Promise<Float32Array[]> {
+  const embeddings: Float32Array[] = [];
+  for await (const { images } of imageBatches(set, options)) {
+    embeddings.push(...(await opened.rows((run) => opened.model.recordImages(run, images))));
+  }
+  return embeddings;
+}
+
+/**
+ * What stands for a text: CLIP's `get_text_features`.
+ * @param loadTokenizer the model's
+ * @throws RandloraError `usage` for a model without an encoder of texts; `model` for a text that is too long; as `loadTokenizer`
+ */
+async function embedText(
+  opened: LoadedImageModel,
+  text: string,
+  loadTokenizer: () => Promise<Tokenizer>,
+): Promise<Float32Array> {
+  const { model } = opened;
+  if (model.text === undefined || model.joint === undefined) {
+    throw new RandloraError("usage", "-p: this model has no encoder of texts", "name images, or a whole CLIP model");
+  }
+  const ids = (await loadTokenizer()).encode(text);
+  const [embedding] = await opened.rows((run) => model.recordTexts(run, [ids]));
+  if (embedding === undefined) throw new RangeError("a pass without a result");
+  return embedding;
 }

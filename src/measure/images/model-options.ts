@@ -1,9 +1,20 @@
-import type { LoadedImageModel, LoadedImageModelOptions } from "./model.ts";
+import { loadTokenizer } from "../../data/text/load-tokenizer.ts";
+import { promptTemplates } from "../../data/images/prompts.ts";
+import { openDevice } from "../../compute/open-device.ts";
+import { noteOfBlocks } from "../../adapters/merge/trained-in-blocks.ts";
+import { NAMED_BLOCKS } from "../../compute/device/dtype.ts";
+import { localPath } from "../../models/folder/local-path.ts";
+import { checkIsOfImages } from "../../models/vision/index.ts";
+import { chooseModel } from "../../chat/default-model.ts";
+import type { ImageSet } from "../../data/images/datasets/types.ts";
+import { Contradiction, RandloraError } from "../../files/errors.ts";
+import { ImageClassifier } from "./classifier.ts";
+import { LoadedImageModel, type LoadedImageModelOptions } from "./model.ts";
 import type { Preprocessing } from "../../data/images/preprocessing.ts";
 import type { ModelLocation } from "../../models/folder/locate.ts";
 import type { Context } from "../../terminal/options/command.ts";
 import { sayQuantized } from "../../chat/load-model.ts";
-import type { ImageModelFlags } from "./options.ts";
+import type { HeadFlags, ImageModelFlags } from "./options.ts";
 
 /** A model of images that was found, and is opened once everything else is known. */
 export interface FoundModel {
@@ -21,9 +32,6 @@ export async function findLoadedImageModel(
   resources: AsyncDisposableStack,
   context: Context,
 ): Promise<FoundModel> {
-  const { chooseModel } = await import("../../chat/default-model.ts");
-  const { checkIsOfImages } = await import("../../models/vision/index.ts");
-  const { localPath } = await import("../../models/folder/local-path.ts");
   const { location, adapters } = await chooseModel(
     { model, adapters: adapter, scales, generator },
     { model: (name) => localPath(name, "model", context), adapter: (name) => localPath(name, "adapter", context) },
@@ -32,10 +40,6 @@ export async function findLoadedImageModel(
   return {
     location,
     async open({ preprocessing, withoutText }) {
-      const { LoadedImageModel } = await import("./model.ts");
-      const { NAMED_BLOCKS } = await import("../../compute/device/dtype.ts");
-      const { noteOfBlocks } = await import("../../adapters/merge/trained-in-blocks.ts");
-      const { openDevice } = await import("../../compute/open-device.ts");
       const { device, signal, log } = context;
       const gpu = await openDevice(device);
       resources.defer(() => gpu.close());
@@ -49,4 +53,50 @@ export async function findLoadedImageModel(
       return opened;
     },
   };
+}
+
+/** A head as it was asked for, of whichever model. */
+export interface HeadChoice {
+  /** No encoder of texts is needed. */
+  readonly withoutText: boolean;
+  /**
+   * @param set the classes of a head of texts, and of one whose rows nothing names
+   * @param folder of the model's tokenizer
+   * @throws RandloraError as `ImageClassifier.trained` and `ImageClassifier.zeroShot`
+   */
+  classifierOf(
+    opened: LoadedImageModel,
+    set: Pick<ImageSet, "classes" | "texts">,
+    folder: string,
+  ): Promise<ImageClassifier>;
+}
+
+/**
+ * @param dataset whose templates `openai` means
+ * @throws RandloraError `usage` for flags that contradict each other; as `promptTemplates`
+ */
+export async function chooseHead({ head, templates }: HeadFlags, dataset: string | undefined): Promise<HeadChoice> {
+  if (templates !== undefined && head !== undefined && head !== "zero-shot") {
+    const cause = `--templates and --head ${head}: such a head reads no texts`;
+    throw new Contradiction(["templates", "head"], cause, "leave one out");
+  }
+  const prompts = await promptTemplates(templates ?? "simple", dataset);
+  return {
+    withoutText: head === "linear" || head === "cls",
+    async classifierOf(opened, { classes, texts }, folder) {
+      if (head === "zero-shot" || (head === undefined && readsTextsAlone(opened))) {
+        const options = { classes, texts, templates: prompts, loadTokenizer: () => loadTokenizer(folder) };
+        return await ImageClassifier.zeroShot(opened, options);
+      }
+      if (templates !== undefined) {
+        throw new RandloraError("usage", "--templates: the head was trained", "give --head zero-shot as well");
+      }
+      return ImageClassifier.trained(opened, head, classes);
+    },
+  };
+}
+
+/** Is there no head but one of texts? */
+function readsTextsAlone({ trained, model }: LoadedImageModel): boolean {
+  return trained === undefined && model.text !== undefined;
 }

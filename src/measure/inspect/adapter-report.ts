@@ -1,6 +1,5 @@
 import type { AdapterReport, BaseFit } from "./inspect-adapter.ts";
-import type { TensorCounts } from "./tensor-groups.ts";
-import { countsJson, dtypesText, groupTable, type Page, problemsJson } from "./tensor-report.ts";
+import { countsJson, dtypesText, groupTable, type Page, problemsJson, type TensorCounts } from "./tensor-groups.ts";
 import { visible } from "../../files/visible.ts";
 import { formatAmount, formatBytes, formatNumber } from "../../terminal/format.ts";
 import { formatTable } from "../../terminal/table.ts";

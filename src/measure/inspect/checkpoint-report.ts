@@ -1,6 +1,6 @@
 import type { ExpertCounts } from "./experts.ts";
 import type { CheckpointReport } from "./inspect-checkpoint.ts";
-import { countsJson, dtypesText, groupTable, type Page, problemsJson } from "./tensor-report.ts";
+import { countsJson, dtypesText, groupTable, type Page, problemsJson } from "./tensor-groups.ts";
 import { visible } from "../../files/visible.ts";
 import { attentionsOf } from "../../models/decoder/config.ts";
 import type { ImageConfig } from "../../models/vision/config.ts";

@@ -17,8 +17,14 @@ import { type AdapterJson, adapterJson, adapterText } from "./adapter-report.ts"
 import { checkpointJson, checkpointText } from "./checkpoint-report.ts";
 import type { InspectFlags } from "./options.ts";
 import { spectra, spectrumWork } from "./spectrum.ts";
-import { type DeltasJson, distanceJson, distanceText, spectrumJson, spectrumText } from "./spectrum-report.ts";
-import { spectrumSvg } from "./spectrum-svg.ts";
+import {
+  type DeltasJson,
+  distanceJson,
+  distanceText,
+  spectrumJson,
+  spectrumSvg,
+  spectrumText,
+} from "./spectrum-report.ts";
 
 /** Shows what an adapter or a checkpoint holds. @param given its path, a run, or a name on the Hub */
 export async function inspect(given: string, options: InspectFlags, context: Context): Promise<void> {

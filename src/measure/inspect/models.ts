@@ -2,7 +2,7 @@ import { ARCHITECTURES } from "../../models/decoder/architectures/index.ts";
 import { IMAGE_TYPES } from "../../models/vision/index.ts";
 import type { Style } from "../../terminal/style.ts";
 import { formatTable } from "../../terminal/table.ts";
-import { type Check, CHECKS, RANDOM, verifiedOf } from "./verified.ts";
+import verified from "./verified.json";
 
 /** @json models */
 interface ModelsJson {
@@ -67,4 +67,29 @@ export function modelsText({ columns, style }: { readonly columns: number; reado
     { columns },
   );
   return `${table}\n${legend}`;
+}
+
+/** What the interop suite holds models to. */
+export const CHECKS = {
+  logits: "transformers' logits (of images: embeddings) within 1e-3 of the largest",
+  texts: "transformers' greedy tokens",
+  beams: "transformers' beam search: texts and scores",
+  training: "PEFT's loss at every step within 0.2 %",
+  merge: "PEFT's merged weights, or what they compute, within 1e-3 of the largest",
+  quantize: "with --quantize, the perplexity of weights that Python's gguf rounded",
+  gguf: "the tensors, types and metadata that Python's gguf writes",
+  "llama.cpp": "the tokens that llama.cpp decodes from our GGUF file",
+} as const;
+/** The name of one of them. */
+export type Check = keyof typeof CHECKS;
+
+/** Weights that nobody published: a tiny model of the architecture. */
+export const RANDOM = "random";
+
+/** By `model_type` and weights, the day on which a check was last passed. `bun interop/verified.ts` writes it. */
+export type Verified = Readonly<Record<string, Readonly<Record<string, Readonly<Partial<Record<Check, string>>>>>>>;
+
+/** What was verified of a `model_type`: nothing of one that no suite has run. */
+function verifiedOf(type: string): Verified[string] {
+  return (verified as Verified)[type] ?? {};
 }

@@ -2,10 +2,15 @@ import { describe, expect, test } from "bun:test";
 import type { ModuleSpectrum } from "./spectrum.ts";
 import { createStyle } from "../../terminal/style.ts";
 import { RecordingStream } from "../../terminal/testing/terminal.ts";
-import { distanceText, spectrumJson, spectrumText } from "./spectrum-report.ts";
-import { spectrumAxes, spectrumKinds } from "./spectrum-curve.ts";
-import { spectrumSvg } from "./spectrum-svg.ts";
-import { spectrumPlot } from "./spectrum-terminal.ts";
+import {
+  distanceText,
+  spectrumAxes,
+  spectrumJson,
+  spectrumKinds,
+  spectrumPlot,
+  spectrumSvg,
+  spectrumText,
+} from "./spectrum-report.ts";
 
 const PLAIN = createStyle(new RecordingStream(), {});
 

@@ -1,10 +1,15 @@
+import { scaleLinear } from "d3-scale";
+import type { Axis, Point } from "../../terminal/charts/axes.ts";
+import { PALETTE, svgChart } from "../../terminal/charts/svg-chart.ts";
+import { round } from "../../terminal/charts/svg.ts";
+import { terminalChart } from "../../terminal/charts/terminal-chart.ts";
+import type { Style } from "../../terminal/style.ts";
 import type { AdapterDistance, Distance } from "./distance.ts";
 import type { ModuleSpectrum } from "./spectrum.ts";
 import { visible } from "../../files/visible.ts";
 import { formatMeasure, formatNumber } from "../../terminal/format.ts";
 import { formatTable } from "../../terminal/table.ts";
-import type { Page } from "./tensor-report.ts";
-import { spectrumPlot } from "./spectrum-terminal.ts";
+import type { Page } from "./tensor-groups.ts";
 
 /** @json inspect --spectrum, --against */
 export interface DeltasJson {
@@ -95,4 +100,108 @@ export function distanceText({ all, modules }: AdapterDistance, path: string, { 
   const head = ["ΔW of", "norm", "other's norm", "difference / norm", "cosine"];
   const table = formatTable(rows, { head, align: "lrrrr", columns, markHead: style.dim });
   return `\nagainst ${visible(path)}\n${table}`;
+}
+
+/**
+ * Singular values by their place, on a logarithmic scale, in braille dots: one curve a ΔW, one color a kind of module.
+ *
+ * @param columns of the terminal; Infinity elsewhere
+ * @returns lines, each ended by a newline; none where every ΔW is zero
+ */
+export function spectrumPlot(spectra: readonly ModuleSpectrum[], columns: number, style: Style): string {
+  const kinds = spectrumKinds(spectra);
+  if (kinds.length === 0) return "";
+  const paints = [style.cyan, style.yellow, style.green, style.red, (text: string) => text];
+  const painted = kinds.map((kind, at) => ({ ...kind, paint: paints[at % paints.length] ?? style.dim }));
+  const key = painted.map(({ name, paint }) => paint(visible(name))).join(", ");
+  const chart = {
+    title: `singular values of ΔW by their place: ${key}`,
+    axes: spectrumAxes(kinds, { x: 5, y: 5 }),
+    curves: painted.flatMap(({ curves, paint }) => curves.map((points) => ({ points, paint }))),
+    marks: [],
+  };
+  return terminalChart(chart, columns, style);
+}
+
+/** Points of one curve: more than pixels can show make the file large. */
+const MOST_POINTS = 400;
+
+/**
+ * Singular values by their place, on a logarithmic scale, as a figure: one curve a ΔW, one color a kind of module.
+ *
+ * @param title stands above the plot and names the figure for screen readers
+ * @returns an SVG document
+ */
+export function spectrumSvg(spectra: readonly ModuleSpectrum[], title: string): string {
+  const kinds = spectrumKinds(spectra);
+  const axes = spectrumAxes(kinds.length === 0 ? NOTHING : kinds, { x: 8, y: 8 });
+  const colored = kinds.map((kind, at) => ({ ...kind, color: PALETTE[at % PALETTE.length] ?? "" }));
+  const legend = colored.map(({ name: text, color }) => ({ text, color }));
+  const opacity = round(Math.max(0.25, Math.min(1, 4 / spectra.length)));
+  return svgChart({ title, axes, names: { x: "place", y: "singular value" }, legend }, (_x, _y, path) =>
+    colored.flatMap(({ curves, color }) =>
+      curves.map((points) => {
+        const drawn = path(thinned(points));
+        return `<path d="${drawn}" fill="none" stroke="${color}" stroke-opacity="${opacity}" stroke-linecap="round"/>`;
+      }),
+    ),
+  );
+}
+
+/** Axes of a figure without curves. */
+const NOTHING: readonly SpectrumKind[] = [{ name: "", curves: [[[1, 1]]] }];
+
+/** Evenly spread points, the last among them. */
+function thinned(points: readonly Point[]): readonly Point[] {
+  const step = Math.ceil(points.length / MOST_POINTS);
+  return points.filter((_, at) => at % step === 0 || at === points.length - 1);
+}
+
+/** The curves of modules of one kind, such as `q_proj`: singular values by their places among those of their ΔW, from 1. */
+interface SpectrumKind {
+  readonly name: string;
+  readonly curves: readonly (readonly Point[])[];
+}
+
+/** Below this part of the largest value f32 and squaring have left nothing to be seen. */
+const FLOOR = 1e-8;
+
+/** Curves by kind; what is not above the floor is left out. */
+export function spectrumKinds(spectra: readonly ModuleSpectrum[]): SpectrumKind[] {
+  const largest = Math.max(0, ...spectra.map(({ values }) => values[0] ?? 0));
+  const kinds = Map.groupBy(spectra, ({ module }) => module.slice(module.lastIndexOf(".") + 1));
+  return [...kinds].flatMap(([name, members]) => {
+    const curves = members
+      .map(({ values }) => [...values].map((value, at): Point => [at + 1, value]))
+      .map((points) => points.filter(([, value]) => value > FLOOR * largest))
+      .filter((points) => points.length > 0);
+    return curves.length === 0 ? [] : [{ name, curves }];
+  });
+}
+
+/** Axes that hold every curve: places from 1 on, values in powers of ten. */
+export function spectrumAxes(
+  kinds: readonly SpectrumKind[],
+  ticks: { readonly x: number; readonly y: number },
+): { x: Axis; y: Axis } {
+  const curves = kinds.flatMap((kind) => kind.curves);
+  const last = Math.max(2, ...curves.map((points) => points.at(-1)?.[0] ?? 1));
+  const [from, to] = [
+    Math.floor(Math.log10(Math.min(...curves.map((points) => points.at(-1)?.[1] ?? 1)))),
+    Math.ceil(Math.log10(Math.max(...curves.map((points) => points[0]?.[1] ?? 1)))),
+  ];
+  const top = Math.max(to, from + 1);
+  const step = Math.ceil((top - from) / ticks.y);
+  const powers = Array.from({ length: Math.floor((top - from) / step) + 1 }, (_, k) => from + k * step);
+  const x = scaleLinear([1, last], [0, 1]);
+  return {
+    x: { from: 1, to: last, ticks: x.ticks(ticks.x).filter(Number.isInteger), format: x.tickFormat(ticks.x, "~s") },
+    y: {
+      from: 10 ** from,
+      to: 10 ** top,
+      ticks: powers.map((power) => 10 ** power),
+      isLog: true,
+      format: (tick) => `1e${Math.round(Math.log10(tick))}`,
+    },
+  };
 }

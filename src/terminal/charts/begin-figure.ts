@@ -1,3 +1,6 @@
+import { Publication } from "../../files/publish.ts";
+import { naming } from "../../files/failure.ts";
+import { writeFile } from "node:fs/promises";
 /** A figure that will be written. */
 export interface Figure extends AsyncDisposable {
   /** Makes it appear. @throws RandloraError `file` */
@@ -10,9 +13,6 @@ export interface Figure extends AsyncDisposable {
  * @throws RandloraError `file`
  */
 export async function beginFigure(path: string, force: boolean, inputs: readonly string[]): Promise<Figure> {
-  const { writeFile } = await import("node:fs/promises");
-  const { naming } = await import("../../files/failure.ts");
-  const { Publication } = await import("../../files/publish.ts");
   const publication = await Publication.begin(path, { kind: "file", force, inputs });
   return {
     async write(svg) {

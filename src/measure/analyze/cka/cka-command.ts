@@ -3,16 +3,15 @@ import { Contradiction, RandloraError } from "../../../files/errors.ts";
 import { isOfImages } from "../../../models/vision/index.ts";
 import { beginFigure } from "../../../terminal/charts/begin-figure.ts";
 import type { Context } from "../../../terminal/options/command.ts";
-import { profileJson, profileText } from "../../../terminal/profile.ts";
+import { showProfiled } from "../../../terminal/profile.ts";
 import type { Progress } from "../../../terminal/progress.ts";
 import { dataIn, weightsIn } from "../../inputs.ts";
 import { adapterOrModel } from "../../../adapters/adapter-or-model.ts";
-import { openPlan } from "../open-plan.ts";
+import { openPlan } from "../plan-variants.ts";
 import { type CkaFlags, refuseForeign } from "../options.ts";
-import { compareLayers, samplesUsed } from "./compare-layers.ts";
+import { compareLayers, samplesUsed } from "./cka.ts";
 import { outputsForImages, outputsForTexts } from "./outputs.ts";
-import { ckaJson, ckaText } from "./report.ts";
-import { ckaSvg } from "./svg.ts";
+import { ckaJson, ckaSvg, ckaText } from "./report.ts";
 
 /** Compares representations with a reference's. @throws RandloraError `usage` for flags that contradict each other; as `openPlan` */
 export async function analyzeCka(model: string, options: CkaFlags, context: Context): Promise<void> {
@@ -53,11 +52,6 @@ export async function analyzeCka(model: string, options: CkaFlags, context: Cont
   const layers = await compareLayers(collect, first, others, settings);
   bar.close();
   const report = { reference, adapters, layers, samples, estimator };
-  if (figure !== undefined) {
-    await figure.write(ckaSvg(report));
-  }
-  const times = (await gpu.profiler?.report()) ?? [];
-  context.result({ ...ckaJson(report), ...profileJson(times) }, () => {
-    return ckaText(report, context) + profileText(times, context.columns);
-  });
+  await figure?.write(ckaSvg(report));
+  await showProfiled(gpu, context, ckaJson(report), () => ckaText(report, context));
 }

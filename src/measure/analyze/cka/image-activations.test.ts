@@ -7,8 +7,8 @@ import { readPreprocessing } from "../../../data/images/preprocessing.ts";
 import { subsetOf } from "../../../data/images/datasets/types.ts";
 import { readModel, rounded, widened, writeModel } from "../../../adapters/merge/testing/models.ts";
 import { writeClip, writeDinov2 } from "../../../models/vision/testing/folder.ts";
-import { collectImageActivations, outputModules } from "./image-activations.ts";
-import { openSamples } from "../image-samples.ts";
+import { collectImageActivations, outputModules } from "./activations.ts";
+import { openSamples } from "../samples.ts";
 import { writeImages } from "../../testing/images.ts";
 
 let gpu: Device;

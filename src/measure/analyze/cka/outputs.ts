@@ -1,4 +1,7 @@
-import type { Activations } from "./activations.ts";
+import { readPreprocessing } from "../../../data/images/preprocessing.ts";
+import { openImageVariant, Variants } from "../variants.ts";
+import { filesToMeasure, openSamples, readSamples } from "../samples.ts";
+import { type Activations, collectActivations, collectImageActivations, outputModules } from "./activations.ts";
 import type { Variant, VariantsPlan } from "../plan-variants.ts";
 import type { Device } from "../../../compute/device/device.ts";
 import type { Split } from "../../../data/images/datasets/types.ts";
@@ -33,9 +36,6 @@ export interface Outputs {
 
 /** Of a language model. @throws RandloraError as `readSamples` */
 export async function outputsForTexts(plan: VariantsPlan, flags: SampleFlags, context: Context): Promise<Outputs> {
-  const { collectActivations } = await import("./activations.ts");
-  const { filesToMeasure, readSamples } = await import("../samples.ts");
-  const { Variants } = await import("../variants.ts");
   const { signal, log } = context;
   const { data, samples: most, maxLength } = flags;
   const set = await readSamples(plan.location.folder, await filesToMeasure(data), { most, maxLength, signal });
@@ -53,10 +53,6 @@ export async function outputsForTexts(plan: VariantsPlan, flags: SampleFlags, co
 
 /** Of a model of images. @throws RandloraError as `openSamples` and `readPreprocessing` */
 export async function outputsForImages(plan: VariantsPlan, flags: SampleFlags, context: Context): Promise<Outputs> {
-  const { collectImageActivations, outputModules } = await import("./image-activations.ts");
-  const { openImageVariant } = await import("../image-variants.ts");
-  const { openSamples } = await import("../image-samples.ts");
-  const { readPreprocessing } = await import("../../../data/images/preprocessing.ts");
   const { signal, log } = context;
   const { data, dataset, split, samples: most } = flags;
   const set = await openSamples({ data, dataset, split, most });

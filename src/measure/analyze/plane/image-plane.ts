@@ -6,9 +6,9 @@ import type { LoadedImageModel } from "../../images/model.ts";
 import { readRows } from "../../../compute/tensor/read-rows.ts";
 import { Run } from "../../../compute/tensor/run.ts";
 import type { Tensor } from "../../../compute/tensor/tensor.ts";
-import type { KeptBatches } from "../kept-batches.ts";
+import type { KeptBatches } from "../../images/batches.ts";
 import { Mixture } from "./mixture.ts";
-import { openImageVariant, type ImageVariantOptions } from "../image-variants.ts";
+import { openImageVariant, type ImageVariantOptions } from "../variants.ts";
 import { needsAllInF32, type Variant, type VariantsPlan } from "../plan-variants.ts";
 import type { LossOptions, Plane, Shares } from "./plane.ts";
 

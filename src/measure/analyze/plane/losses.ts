@@ -1,9 +1,15 @@
-import type { Variant, VariantsPlan } from "../plan-variants.ts";
+import { readPreprocessing } from "../../../data/images/preprocessing.ts";
+import { ImagePlane } from "./image-plane.ts";
+import { KeptBatches } from "../../images/batches.ts";
+import { Variants } from "../variants.ts";
+import { filesToMeasure, openSamples, readSamples } from "../samples.ts";
+import { LossPlane } from "./loss-plane.ts";
+import { needsAllInF32, type Variant, type VariantsPlan } from "../plan-variants.ts";
 import type { Plane } from "./plane.ts";
 import type { Device } from "../../../compute/device/device.ts";
 import type { Context } from "../../../terminal/options/command.ts";
 import { IMAGES_AT_ONCE, type SampleFlags } from "../cka/outputs.ts";
-import type { HeadChoice } from "../../images/head-options.ts";
+import type { HeadChoice } from "../../images/model-options.ts";
 
 /** Samples, and a model's loss of them. */
 export interface Losses {
@@ -19,10 +25,6 @@ export interface Losses {
 
 /** Of a language model. @throws RandloraError as `readSamples` */
 export async function lossesOfTexts(plan: VariantsPlan, flags: SampleFlags, context: Context): Promise<Losses> {
-  const { LossPlane } = await import("./loss-plane.ts");
-  const { needsAllInF32 } = await import("../plan-variants.ts");
-  const { filesToMeasure, readSamples } = await import("../samples.ts");
-  const { Variants } = await import("../variants.ts");
   const { signal, log } = context;
   const { data, samples: most, maxLength } = flags;
   const set = await readSamples(plan.location.folder, await filesToMeasure(data), { most, maxLength, signal });
@@ -48,10 +50,6 @@ export async function lossesOfImages(
   head: HeadChoice,
   context: Context,
 ): Promise<Losses> {
-  const { KeptBatches } = await import("../kept-batches.ts");
-  const { ImagePlane } = await import("./image-plane.ts");
-  const { openSamples } = await import("../image-samples.ts");
-  const { readPreprocessing } = await import("../../../data/images/preprocessing.ts");
   const { signal, log } = context;
   const { data, dataset, split, samples: most } = flags;
   const { folder } = plan.location;

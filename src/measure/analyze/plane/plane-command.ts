@@ -2,21 +2,20 @@ import { openDevice } from "../../../compute/open-device.ts";
 import { Contradiction, RandloraError } from "../../../files/errors.ts";
 import { isOfImages } from "../../../models/vision/index.ts";
 import { beginFigure } from "../../../terminal/charts/begin-figure.ts";
-import { firstThenOthers, type Processes } from "../../../mpi/processes.ts";
+import { ALONE, firstThenOthers, gatherNumbers, type Processes } from "../../../mpi/processes.ts";
 import type { Context } from "../../../terminal/options/command.ts";
 import { refuseOtherDevice, shared } from "../../../terminal/options/shared-work.ts";
-import { profileJson, profileText } from "../../../terminal/profile.ts";
+import { showProfiled } from "../../../terminal/profile.ts";
 import type { Progress } from "../../../terminal/progress.ts";
-import { chooseHead } from "../../images/head-options.ts";
+import { chooseHead } from "../../images/model-options.ts";
 import { dataIn, weightsIn } from "../../inputs.ts";
 import { adapterOrModel } from "../../../adapters/adapter-or-model.ts";
-import { openPlan } from "../open-plan.ts";
+import { openPlan } from "../plan-variants.ts";
 import { type PlaneFlags, refuseForeign } from "../options.ts";
 import { lossesOfImages, lossesOfTexts } from "./losses.ts";
-import { measurePlane } from "./measure-plane.ts";
-import { PlaneFile } from "./plane-file.ts";
+import { PlaneFile, rowsOf } from "./plane-file.ts";
 import { CORNERS, placesOf, sharesAt } from "./plane.ts";
-import { planeJson, planeText } from "./report.ts";
+import { planeJson, type PlaneReport, planeText } from "./report.ts";
 import { planeSvg } from "./svg.ts";
 import { existsSync } from "node:fs";
 import { resolve } from "node:path";
@@ -106,11 +105,54 @@ async function analyzeShare(model: string, options: PlaneFlags, context: Context
   const { corners, loss } = await measurePlane(lossAt, { x, y }, file, onRow, processes);
   bar.close();
   const report = { at: [a, b, c] as const, x, y, loss, corners, samples, tokens };
-  if (figure !== undefined) {
-    await figure.write(planeSvg(report));
+  await figure?.write(planeSvg(report));
+  await showProfiled(gpu, context, planeJson(report), () => planeText(report, context));
+}
+
+/**
+ * The losses of the corners, and of every point row by row; NaN where one overflowed.
+ * @param lossAt the loss at a place
+ * @param file where points are kept; those that it has are not measured again
+ * @param onRow told the number of each row before it, from 0
+ * @param processes that share the points; the first one has the file
+ * @throws what `lossAt` and `file` throw; the file then has what was measured
+ */
+export async function measurePlane(
+  lossAt: (x: number, y: number) => Promise<number>,
+  { x, y }: Pick<PlaneReport, "x" | "y">,
+  file: PlaneFile | undefined,
+  onRow: (row: number) => void,
+  processes: Processes = ALONE,
+): Promise<Pick<PlaneReport, "loss" | "corners">> {
+  const { rank, size } = processes;
+  /** Each process measures one of so many places. */
+  const measure = async (places: readonly (readonly [number, number])[]) => {
+    const own = places[rank];
+    const loss = own === undefined ? [] : [await lossAt(...own)];
+    return (await gatherNumbers(processes, loss)).map((one) => (Number.isFinite(one) ? one : NaN));
+  };
+  const ofCorners: number[] = [];
+  for (let at = 0; at < CORNERS.length; at += size) ofCorners.push(...(await measure(CORNERS.slice(at, at + size))));
+  const [a = NaN, b = NaN, c = NaN] = ofCorners;
+  const corners = [a, b, c] as const;
+  file?.setCorners(corners);
+  const losses = await gatherNumbers(processes, file?.losses ?? []);
+  const places = y.flatMap((placeY) => x.map((placeX) => [placeX, placeY] as const));
+  let shown = -1;
+  try {
+    while (losses.length < places.length) {
+      const row = Math.floor(losses.length / x.length);
+      if (row !== shown) onRow(row);
+      shown = row;
+      for (const loss of await measure(places.slice(losses.length, losses.length + size))) {
+        losses.push(loss);
+        await file?.add(loss);
+      }
+    }
+  } finally {
+    // Whatever ended it: --resume goes on from here.
+    await file?.save();
   }
-  const times = (await gpu.profiler?.report()) ?? [];
-  context.result({ ...planeJson(report), ...profileJson(times) }, () => {
-    return planeText(report, context) + profileText(times, context.columns);
-  });
+  await file?.finish();
+  return { corners, loss: rowsOf(losses, x.length) };
 }

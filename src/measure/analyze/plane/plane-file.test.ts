@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
 import { TemporaryFolder } from "../../../files/testing/folder.ts";
-import { measurePlane } from "./measure-plane.ts";
+import { measurePlane } from "./plane-command.ts";
 import { PlaneFile, type PlaneRequest } from "./plane-file.ts";
 
 const [x, y] = [

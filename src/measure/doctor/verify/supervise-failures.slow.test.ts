@@ -3,7 +3,7 @@ import { homedir, hostname, tmpdir } from "node:os";
 import { join } from "node:path";
 import { createStyle } from "../../../terminal/style.ts";
 import { RecordingStream } from "../../../terminal/testing/terminal.ts";
-import { failureOf, renderVerification, verificationJson, withoutOwner } from "./report.ts";
+import { failureOf, renderVerification, verificationJson, withoutOwner } from "./verify.ts";
 import type { Verification } from "./supervise.ts";
 import { checked } from "./testing/checked.ts";
 

@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
 import { ALONE } from "../../../mpi/processes.ts";
 import { together } from "../../../mpi/testing/together.ts";
-import { measurePlane } from "./measure-plane.ts";
+import { measurePlane } from "./plane-command.ts";
 
 const PLACES = { x: [0, 0.25, 0.5, 0.75], y: [0, 0.5, 1] };
 const lossAt = async (x: number, y: number) => (x === 0.75 && y === 1 ? Infinity : x + 10 * y);

@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
 import fc from "fast-check";
-import { contour } from "./contours.ts";
+import { contour } from "./svg.ts";
 
 test("of a slope a straight line, where the level is", () => {
   const rows = Array.from({ length: 3 }, () => [0, 1, 2, 3]);

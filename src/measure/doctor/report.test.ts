@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
 import { RandloraError } from "../../files/errors.ts";
-import { explainFailure, warningsOf } from "./advice.ts";
+import { explainFailure, warningsOf } from "./report.ts";
 import type { Diagnosis } from "./doctor.ts";
 
 const folder = (path: string, writable = true) => ({ path, exists: true, writable, freeBytes: 1e9 });

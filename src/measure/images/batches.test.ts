@@ -2,10 +2,9 @@ import { expect, test } from "bun:test";
 import { TemporaryFolder } from "../../files/testing/folder.ts";
 import type { LoadedBatch } from "../../data/images/loader.ts";
 import { readPreprocessing } from "../../data/images/preprocessing.ts";
-import { imageBatches } from "../images/batches.ts";
+import { imageBatches, KeptBatches } from "./batches.ts";
 import { writeClip } from "../../models/vision/testing/folder.ts";
-import { KeptBatches } from "./kept-batches.ts";
-import { openSamples } from "./image-samples.ts";
+import { openSamples } from "../analyze/samples.ts";
 import { writeImages } from "../testing/images.ts";
 
 async function all(batches: AsyncIterable<LoadedBatch>): Promise<LoadedBatch[]> {

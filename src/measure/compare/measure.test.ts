@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { RunTimes, secondsLeft } from "./left.ts";
+import { RunTimes, secondsLeft } from "./measure.ts";
 
 test("runs that are left take what those of their method took, or all where there is none", () => {
   type Runs = Parameters<typeof secondsLeft>;
