@@ -49,6 +49,14 @@ const RIVALS: Readonly<Record<string, Rival>> = {
   c3a: { config: "C3AConfig", options: { block_size: 4 }, spread: 3, rate: 0.05, equal: [0.9, 2] },
   // PEFT rounds B·A to 16 bits before it multiplies with W.
   hira: { config: "HiraConfig", options: { r: 8 }, spread: 0.3, rate: 5e-3, equal: [0.9, 1] },
+  oft: { config: "OFTConfig", options: { oft_block_size: 8 }, rate: 5e-3 },
+  // 24 divides nothing here: PEFT takes what does next to it.
+  "oft, exact": {
+    config: "OFTConfig",
+    options: { oft_block_size: 24, use_cayley_neumann: false, num_cayley_neumann_terms: 3 },
+    rate: 5e-3,
+  },
+  "oft, shared": { config: "OFTConfig", options: { oft_block_size: 16, block_share: true }, rate: 5e-3 },
   gralora: { config: "GraloraConfig", options: { r: 8, alpha: 4, gralora_k: 4 }, rate: 5e-3 },
 };
 

@@ -6,7 +6,7 @@ import { merge, randlora } from "./program.ts";
 import { openTensors } from "./tensors.ts";
 
 /** Flags of `randlora finetune` without the dashes. Both sides are told the same ones; true is a flag without a value. */
-export type Options = Readonly<Record<string, string | number | true | readonly number[]>>;
+export type Options = Readonly<Record<string, string | number | boolean | readonly number[]>>;
 
 const Step = v.object({
   loss: v.number(),

@@ -11,6 +11,7 @@ export const METHOD_NAMES = [
   "gralora",
   "c3a",
   "hira",
+  "oft",
   "hybrid",
   "full",
 ] as const;

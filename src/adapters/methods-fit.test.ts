@@ -56,6 +56,11 @@ const METHODS: Readonly<Record<string, Fitted>> = {
     config: { peft_type: "HIRA", r: 3 },
     tensors: { hira_A: (_, input) => [3, input], hira_B: (out) => [out, 3] },
   },
+  OFT: {
+    config: { peft_type: "OFT", oft_block_size: 4 },
+    rank: "oft_block_size",
+    tensors: { "oft_R.weight": (_, input) => [input / 4, 6] },
+  },
 };
 
 interface Change {

@@ -7,6 +7,7 @@ import { full } from "./full/method.ts";
 import { gralora } from "./formulas/gralora.ts";
 import { hybrid } from "./hybrid/method.ts";
 import { hira } from "./formulas/hira.ts";
+import { oft } from "./formulas/oft.ts";
 import { kradapter } from "./formulas/kradapter.ts";
 import { lora } from "./lora/method.ts";
 import type { JsonObject } from "../files/lossless-json.ts";
@@ -34,6 +35,7 @@ const DEFINITIONS = {
   gralora,
   c3a,
   hira,
+  oft,
   hybrid,
   full,
 } satisfies Record<MethodName, TrainedMethod>;

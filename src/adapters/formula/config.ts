@@ -58,6 +58,11 @@ export function readConfig<O extends v.ObjectEntries>(
   { settings, configFile }: WrittenSettings,
 ): FormulaConfig<O> {
   const { peft, usual } = method;
+  const own = ownKeys(method, settings, configFile);
+  const cause = peft?.refusal?.(own);
+  if (cause !== undefined) {
+    throw new RandloraError("adapter", `${oneLine(configFile)}: ${cause}`, "merge it with PEFT: merge_and_unload()");
+  }
   // What nobody else writes has no default where it decides about ΔW.
   const usually = <S extends v.GenericSchema<number>>(of: S, value: number) =>
     peft === undefined ? of : v.optional(of, value);
@@ -67,11 +72,6 @@ export function readConfig<O extends v.ObjectEntries>(
   const { alphaPerRank } = usual;
   const alpha = alphaPerRank === null ? r : number("alpha", usually(finiteNumber, alphaPerRank * usual.rank));
   parseSettings(v.object(dropoutKeys(method, dropoutShare)), settings, configFile);
-  const own = ownKeys(method, settings, configFile);
-  const cause = peft?.refusal?.(own);
-  if (cause !== undefined) {
-    throw new RandloraError("adapter", `${oneLine(configFile)}: ${cause}`, "merge it with PEFT: merge_and_unload()");
-  }
   const schema = v.object({ bias: biasKey(peft?.bias ?? "none"), ...LAYER_KEYS });
   const layers = parseSettings(schema, settings, configFile);
   return { r, alpha, own, ...layerSettings(layers, configFile) };
