@@ -1,7 +1,6 @@
 import { scaleLinear, scaleLog } from "d3-scale";
 import { line } from "d3-shape";
-import { PALETTE } from "../src/terminal/charts/svg-chart.ts";
-import { label, round } from "../src/terminal/charts/svg.ts";
+import { label, PALETTE, round } from "../src/terminal/charts/svg-chart.ts";
 
 /** One method at one size on one target. */
 export interface FitPoint {

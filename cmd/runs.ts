@@ -4,7 +4,7 @@ import { modelTitle } from "../src/files/run-names.ts";
 import { defineCommand, defineGroup, flag, optional, required } from "../src/terminal/options/command.ts";
 import { formatAge, formatBytes, formatNumber } from "../src/terminal/format.ts";
 import { formatTable } from "../src/terminal/table.ts";
-import type { FoundRun } from "../src/train/run/find-runs.ts";
+import type { FoundRun } from "../src/train/run/runs.ts";
 
 const list = defineCommand({
   name: "list",
@@ -14,7 +14,7 @@ const list = defineCommand({
   arguments: { folder: optional("DIR", "folder to look in; default: the current one") },
   options: {},
   async run({ folder = "." }, _, context) {
-    const { findRuns } = await import("../src/train/run/find-runs.ts");
+    const { findRuns } = await import("../src/train/run/runs.ts");
     const { runs, isComplete } = await findRuns(folder);
     if (!isComplete) context.log.warn(`${oneLine(folder)}: too many folders to look into all of them`);
     const json: RunsJson = { folder, runs: runs.map(toJson) };
@@ -52,7 +52,7 @@ const remove = defineCommand({
   arguments: { run: required("RUN", "a run's folder") },
   options: { yes: flag({ short: "y", topic: "Run", help: "remove it: nothing brings a run back" }) },
   async run({ run: path }, { yes }, context) {
-    const { removableRun, removeRun } = await import("../src/train/run/remove-run.ts");
+    const { removableRun, removeRun } = await import("../src/train/run/runs.ts");
     const run = await removableRun(path);
     if (!yes) {
       const what = `${stepsOf(run)} steps of ${run.method}, ${formatBytes(run.bytes)}`;

@@ -1,5 +1,4 @@
-import { PALETTE } from "../src/terminal/charts/svg-chart.ts";
-import { label, round } from "../src/terminal/charts/svg.ts";
+import { label, PALETTE, round } from "../src/terminal/charts/svg-chart.ts";
 
 /** One line of a chart: a value, and between what its rounds or seeds lie. */
 export interface ChartRow {

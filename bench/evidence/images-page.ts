@@ -1,7 +1,6 @@
 import { line } from "d3-shape";
 import { pairedP, spreadOf } from "../../src/measure/compare/statistics.ts";
-import { PALETTE, svgChart } from "../../src/terminal/charts/svg-chart.ts";
-import { escape, round } from "../../src/terminal/charts/svg.ts";
+import { escape, PALETTE, round, svgChart } from "../../src/terminal/charts/svg-chart.ts";
 import { formatNumber } from "../../src/terminal/format.ts";
 import type { ImagesRecord } from "./images-record.ts";
 import { differenceText, type Finding, findingsList, NO_DIFFERENCE, plus, table, UNDECIDED } from "./findings.ts";

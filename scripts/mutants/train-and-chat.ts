@@ -3,7 +3,7 @@ import type { MutationsByFile } from "./mutation.ts";
 /** Of src/train and src/chat. */
 export const TRAIN_AND_CHAT: MutationsByFile = {
   "src/train/command/settings.ts": [["? undefined : !noShuffle", "? undefined : noShuffle", "--no-shuffle shuffles"]],
-  "src/train/images/zero-shot.ts": [
+  "src/train/images/classification.ts": [
     ["+ value / length;", "+ value;", "long vectors of texts outweigh others in a class"],
   ],
   "src/train/loop/adamw.ts": [
@@ -17,8 +17,11 @@ export const TRAIN_AND_CHAT: MutationsByFile = {
   "src/train/model/init-adapter.ts": [
     ["await refuseChanged(adapter, { initSha256 });", "", "missing check: a run goes on with another --init-adapter"],
   ],
-  "src/train/report/size-of-change.ts": [
+  "src/train/command/show-run.ts": [
     ["Math.sqrt(change / weight)", "change / weight", "the size of a change is squared"],
+  ],
+  "src/train/report/loss-change.ts": [
+    ["mean(losses.slice(-quarter))", "mean(losses.slice(quarter))", "a run's end is told by most of its steps"],
   ],
   "src/train/run/lock.ts": [
     [

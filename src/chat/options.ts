@@ -1,4 +1,4 @@
-import { ADAPTER_OPTIONS } from "../terminal/options/shared/adapters.ts";
+import { ADAPTER_OPTIONS, contextOption, kvTypeOption, quantizeOption } from "../terminal/options/shared/model.ts";
 import {
   choice,
   flag,
@@ -11,9 +11,6 @@ import {
   text,
   toggle,
 } from "../terminal/options/command.ts";
-import { contextOption } from "../terminal/options/shared/context.ts";
-import { kvTypeOption } from "../terminal/options/shared/kv-type.ts";
-import { quantizeOption } from "../terminal/options/shared/quantize.ts";
 import { DEFAULT_SAMPLING, MAX_TEMPERATURE } from "./generation/sampling.ts";
 
 /** The model that is talked to, or measured. */

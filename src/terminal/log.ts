@@ -34,3 +34,9 @@ export function createLog(
     },
   };
 }
+
+/** An error as lines: what happened, and what to do where that is known. Both may quote anything. */
+export function errorLines(message: string, hint: string, style: Style): string[] {
+  const lines = [`${style.red("error:")} ${shownMessage(message)}`];
+  return hint === "" ? lines : [...lines, `${style.cyan("hint:")} ${shownMessage(hint)}`];
+}

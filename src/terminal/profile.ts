@@ -1,3 +1,4 @@
+import { readFileSync } from "node:fs";
 import type { Device, KernelTime } from "../compute/device/device.ts";
 import { formatDuration, formatNumber } from "./format.ts";
 import { formatTable } from "./table.ts";
@@ -31,4 +32,18 @@ export async function showProfiled<Json extends object>(
 ): Promise<void> {
   const times = (await profiler?.report()) ?? [];
   context.result({ ...json, ...profileJson(times) }, () => text() + profileText(times, context.columns));
+}
+
+/**
+ * The most memory that this process ever had resident, in bytes. On Linux from /proc: getrusage(2) also counts what the
+ * parent had at the moment when it started this process.
+ */
+export function peakRssBytes(): number {
+  try {
+    const [, kilobytes] = /^VmHWM:\s*(\d+) kB$/m.exec(readFileSync("/proc/self/status", "utf8")) ?? [];
+    if (kilobytes !== undefined) return Number(kilobytes) * 1024;
+  } catch {
+    // No /proc: the system's own count is all there is.
+  }
+  return process.resourceUsage().maxRSS * 1024;
 }

@@ -1,7 +1,6 @@
 import { visible } from "../files/visible.ts";
-import { steerless } from "./steerless.ts";
-import { wrapWords } from "./wrap.ts";
-import { columnsOf, type Environment, isDumb, type OutputStream } from "./style.ts";
+import { wrapWords } from "./word-wrap.ts";
+import { columnsOf, type Environment, isDumb, type OutputStream, steerless } from "./style.ts";
 
 /** What a display that draws for itself needs of a screen. */
 export interface LiveLine {

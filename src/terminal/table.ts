@@ -1,6 +1,6 @@
 import { visible } from "../files/visible.ts";
-import { steerless } from "./steerless.ts";
-import { wrapWords } from "./wrap.ts";
+import { steerless } from "./style.ts";
+import { wrapWords } from "./word-wrap.ts";
 
 /** How a table is laid out. */
 export interface TableSpec {

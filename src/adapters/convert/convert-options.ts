@@ -1,5 +1,5 @@
 import { choice, flag, integer, number, type OptionValues, text } from "../../terminal/options/command.ts";
-import { generatorOption } from "../../terminal/options/shared/adapters.ts";
+import { generatorOption } from "../../terminal/options/shared/model.ts";
 import { OUTTYPES } from "../merge/outtypes.ts";
 
 /** The options of `randlora convert`. */

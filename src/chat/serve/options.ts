@@ -8,10 +8,7 @@ import {
   text,
   toggle,
 } from "../../terminal/options/command.ts";
-import { ADAPTER_OPTIONS } from "../../terminal/options/shared/adapters.ts";
-import { contextOption } from "../../terminal/options/shared/context.ts";
-import { kvTypeOption } from "../../terminal/options/shared/kv-type.ts";
-import { quantizeOption } from "../../terminal/options/shared/quantize.ts";
+import { ADAPTER_OPTIONS, contextOption, kvTypeOption, quantizeOption } from "../../terminal/options/shared/model.ts";
 import { POOLINGS } from "../generation/embedding.ts";
 import { MAX_TEMPERATURE } from "../generation/sampling.ts";
 import { TEMPLATE_OPTIONS } from "../options.ts";

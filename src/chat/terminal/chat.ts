@@ -5,15 +5,14 @@ import { type Reply, speeds } from "../generation/reply.ts";
 import type { AnswerOptions, Session } from "../session.ts";
 import type { GeneratorName } from "../../compute/random/names.ts";
 import { visibleLines } from "../../files/visible.ts";
-import { errorLines } from "../../terminal/error-lines.ts";
+import { errorLines } from "../../terminal/log.ts";
 import { formatAmount, formatDuration, formatNumber } from "../../terminal/format.ts";
 import type { History } from "../../terminal/editor/history.ts";
 import { LineEditor } from "../../terminal/editor/line-editor.ts";
 import type { RawTerminal } from "../../terminal/editor/raw-terminal.ts";
-import { steerless } from "../../terminal/steerless.ts";
-import type { Style } from "../../terminal/style.ts";
+import { steerless, type Style } from "../../terminal/style.ts";
 import { formatTable } from "../../terminal/table.ts";
-import { wrapWords } from "../../terminal/wrap.ts";
+import { wrapWords } from "../../terminal/word-wrap.ts";
 import { FoldedText, TextDisplay } from "./text-display.ts";
 
 /** What an interactive chat is made of. */

@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
 import { mkdir, writeFile } from "node:fs/promises";
 import { TemporaryFolder } from "../../files/testing/folder.ts";
-import { completed } from "../../terminal/editor/completion.ts";
+import { completed } from "../../terminal/editor/line-editor.ts";
 import { COMMANDS } from "./commands.ts";
 import { completeLine } from "./run.ts";
 

@@ -3,7 +3,7 @@ import type { Chat } from "./chat.ts";
 import { type ChatCommand, findCommand, readLine } from "./command.ts";
 import { COMMANDS } from "./commands.ts";
 import { readdirSync } from "node:fs";
-import type { Completion } from "../../terminal/editor/completion.ts";
+import type { Completion } from "../../terminal/editor/line-editor.ts";
 
 /**
  * Talks until the user leaves: `/exit`, Ctrl-D, Ctrl-C twice, or a signal.

@@ -9,7 +9,7 @@ import {
   required,
   text,
 } from "../../terminal/options/command.ts";
-import { generatorOption } from "../../terminal/options/shared/adapters.ts";
+import { generatorOption } from "../../terminal/options/shared/model.ts";
 import { HEAD_OPTIONS } from "../images/options.ts";
 import { ESTIMATORS } from "./cka/cka.ts";
 import { flagName } from "../../terminal/options/names.ts";

@@ -3,8 +3,7 @@ import type { RunResult } from "./options.ts";
 import type { PlannedRun } from "./types.ts";
 import type { RunStart, StepMetrics, TrainObserver } from "../../train/types.ts";
 import { formatCount, formatDuration, formatNumber } from "../../terminal/format.ts";
-import { timeLeft } from "../../terminal/pace.ts";
-import { bar, joinParts } from "../../terminal/progress.ts";
+import { bar, joinParts, timeLeft } from "../../terminal/progress.ts";
 import type { TrainingSurface } from "../../train/report/display.ts";
 import { pauseText, RunTime } from "../../train/report/time-left.ts";
 

@@ -16,7 +16,7 @@ export interface RunsData<Batch> extends Disposable {
 /** Texts, read once for all runs that have the same. */
 export async function textData({ location }: RunSources, { signal }: Context): Promise<RunsData<MicroBatch>> {
   const { loadRunData } = await import("../../train/text/data.ts");
-  const { textSubject } = await import("../../train/text/subject.ts");
+  const { textSubject } = await import("../../train/text/model.ts");
   let last: { readonly key: string; readonly data: RunData<MicroBatch> } | undefined;
   return {
     async load(settings) {

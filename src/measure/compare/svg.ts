@@ -2,8 +2,7 @@ import { area } from "d3-shape";
 import { curveAxes, type MethodCurve, sizeAxes, type SizeFigure, type TradeFigure, type TradePoint } from "./curves.ts";
 import type { Spread } from "./statistics.ts";
 import { type Place, type Point, pointsOf } from "../../terminal/charts/axes.ts";
-import { PALETTE, svgChart } from "../../terminal/charts/svg-chart.ts";
-import { escape, label, round } from "../../terminal/charts/svg.ts";
+import { escape, label, PALETTE, round, svgChart } from "../../terminal/charts/svg-chart.ts";
 
 const REFERENCE = "#7f7f7f";
 

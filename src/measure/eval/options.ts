@@ -8,11 +8,14 @@ import {
   repeat,
   text,
 } from "../../terminal/options/command.ts";
-import { ADAPTER_OPTIONS, generatorOption } from "../../terminal/options/shared/adapters.ts";
-import { contextOption } from "../../terminal/options/shared/context.ts";
+import {
+  ADAPTER_OPTIONS,
+  contextOption,
+  generatorOption,
+  kvTypeOption,
+  quantizeOption,
+} from "../../terminal/options/shared/model.ts";
 import { partOptions } from "../../terminal/options/shared/job.ts";
-import { kvTypeOption } from "../../terminal/options/shared/kv-type.ts";
-import { quantizeOption } from "../../terminal/options/shared/quantize.ts";
 import type { ProfileJson } from "../../terminal/profile.ts";
 import type { QuantizedJson } from "../../terminal/quantized.ts";
 

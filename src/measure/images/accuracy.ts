@@ -1,6 +1,6 @@
 import type { ImageSet } from "../../data/images/datasets/types.ts";
 import { ALONE, gatherComputed } from "../../mpi/processes.ts";
-import { judge } from "../../train/model/judge.ts";
+import { judge } from "../../train/model/task.ts";
 import { type BatchOptions, imageBatches } from "./batches.ts";
 import type { ImageClassifier } from "./classifier.ts";
 

@@ -9,7 +9,7 @@ import type { Context } from "../../terminal/options/command.ts";
 import { quantizedJson, type QuantizedJson } from "../../terminal/quantized.ts";
 import type { Style } from "../../terminal/style.ts";
 import { formatTable } from "../../terminal/table.ts";
-import { logProbabilities } from "../../train/model/judge.ts";
+import { logProbabilities } from "../../train/model/task.ts";
 import { imageBatches } from "./batches.ts";
 import { ImageClassifier } from "./classifier.ts";
 import { findLoadedImageModel } from "./model-options.ts";

@@ -1,7 +1,6 @@
 import { choice, integer, type OptionValues, repeat, text } from "../../terminal/options/command.ts";
-import { ADAPTER_OPTIONS } from "../../terminal/options/shared/adapters.ts";
+import { ADAPTER_OPTIONS, IMAGE_QUANTIZE_OPTION } from "../../terminal/options/shared/model.ts";
 import { partOptions } from "../../terminal/options/shared/job.ts";
-import { IMAGE_QUANTIZE_OPTION } from "../../terminal/options/shared/quantize.ts";
 import type { QuantizedJson } from "../../terminal/quantized.ts";
 
 /** What every command about images says of its model. */

@@ -4,7 +4,7 @@ import { openDevice } from "../../compute/open-device.ts";
 import { Contradiction, RandloraError } from "../../files/errors.ts";
 import { modelTitle } from "../../files/run-names.ts";
 import { localPath } from "../../models/folder/local-path.ts";
-import { beginFigure } from "../../terminal/charts/begin-figure.ts";
+import { beginFigure } from "../../terminal/charts/svg-chart.ts";
 import type { Context } from "../../terminal/options/command.ts";
 import { ModulesBar, type Progress } from "../../terminal/progress.ts";
 import { adapterOrModel } from "../../adapters/adapter-or-model.ts";

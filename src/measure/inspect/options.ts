@@ -1,5 +1,5 @@
 import { flag, type OptionValues, text } from "../../terminal/options/command.ts";
-import { generatorOption } from "../../terminal/options/shared/adapters.ts";
+import { generatorOption } from "../../terminal/options/shared/model.ts";
 import { layersOption } from "../../train/settings/readers.ts";
 
 /** The options of `randlora inspect`. */

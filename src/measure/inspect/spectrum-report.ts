@@ -1,7 +1,6 @@
 import { scaleLinear } from "d3-scale";
 import type { Axis, Point } from "../../terminal/charts/axes.ts";
-import { PALETTE, svgChart } from "../../terminal/charts/svg-chart.ts";
-import { round } from "../../terminal/charts/svg.ts";
+import { PALETTE, round, svgChart } from "../../terminal/charts/svg-chart.ts";
 import { terminalChart } from "../../terminal/charts/terminal-chart.ts";
 import type { Style } from "../../terminal/style.ts";
 import type { AdapterDistance, Distance } from "./distance.ts";

@@ -1,6 +1,30 @@
 import { line } from "d3-shape";
+import { writeFile } from "node:fs/promises";
+import { naming } from "../../files/failure.ts";
+import { Publication } from "../../files/publish.ts";
 import { type Axis, type Place, placeOn, type Point } from "./axes.ts";
-import { escape, label, round } from "./svg.ts";
+
+/** Text at a place; `anchor` says which part of it stands there. */
+export function label(x: number, y: number, anchor: "start" | "middle" | "end", text: string, more = ""): string {
+  return `<text x="${round(x)}" y="${round(y)}" text-anchor="${anchor}"${more === "" ? "" : ` ${more}`}>${escape(text)}</text>`;
+}
+
+/** A coordinate with one decimal: a tenth of a pixel. */
+export function round(value: number): number {
+  return Math.round(value * 10) / 10;
+}
+
+/** Text in XML: markup characters become entities; control characters have no place in XML 1.0. */
+export function escape(text: string): string {
+  const entities: Readonly<Record<string, string>> = { "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;" };
+  return (
+    text
+      .toWellFormed()
+      // oxlint-disable-next-line no-control-regex -- control characters are what this removes
+      .replaceAll(/[\u0000-\u0008\u000b\u000c\u000e-\u001f\ufffe\uffff]/g, "")
+      .replaceAll(/[&<>"]/g, (character) => entities[character] ?? "")
+  );
+}
 
 const WIDTH = 760;
 const HEIGHT = 420;
@@ -84,4 +108,26 @@ function legendOf(entries: ChartFrame["legend"]): { readonly elements: readonly 
     ];
   });
   return { elements, rows: row + 1 };
+}
+
+/** A figure that will be written. */
+interface Figure extends AsyncDisposable {
+  /** Makes it appear. @throws RandloraError `file` */
+  write(svg: string): Promise<void>;
+}
+
+/**
+ * Finds out before the work that a figure cannot be written.
+ * @param inputs what the work reads: it is not replaced, not even with `force`
+ * @throws RandloraError `file`
+ */
+export async function beginFigure(path: string, force: boolean, inputs: readonly string[]): Promise<Figure> {
+  const publication = await Publication.begin(path, { kind: "file", force, inputs });
+  return {
+    async write(svg) {
+      await naming(publication.partPath, "write", writeFile(publication.partPath, svg));
+      await publication.commit();
+    },
+    [Symbol.asyncDispose]: () => publication[Symbol.asyncDispose](),
+  };
 }

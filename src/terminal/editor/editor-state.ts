@@ -1,6 +1,5 @@
 import * as edit from "./edit.ts";
 import type { Key } from "./keys.ts";
-import { findBackwards, search, type Search } from "./history-search.ts";
 
 /** Everything that a line editor remembers between two keys. */
 export interface EditorState extends edit.Buffer {
@@ -167,4 +166,33 @@ function recall(state: EditorState, history: History, entry: number): EditorStat
   const draft = state.entry === history.length ? state.text : state.draft;
   const text = history[entry] ?? draft;
   return { ...state, text, cursor: text.length, entry, draft };
+}
+
+/** A search through the history, as Ctrl-R begins it. */
+interface Search {
+  readonly query: string;
+  /** The entry that was found; the history's length while none was. */
+  readonly entry: number;
+  /** The text and cursor from before, for whoever changes their mind. */
+  readonly text: string;
+  readonly cursor: number;
+}
+
+/** Begins a search; nothing is found yet. */
+function search(text: string, cursor: number, history: readonly string[]): Search {
+  return { query: "", entry: history.length, text, cursor };
+}
+
+/**
+ * The newest entry, not newer than `from`, that contains the query (letter case counts only where the query has capitals).
+ * Where there is none the search stays where it was.
+ */
+function findBackwards(wanted: Search, history: readonly string[], from = wanted.entry): Search {
+  const { query } = wanted;
+  if (query === "") return wanted;
+  const fold = (text: string): string => (query === query.toLowerCase() ? text.toLowerCase() : text);
+  for (let entry = Math.min(from, history.length - 1); entry >= 0; entry--) {
+    if (fold(history[entry] ?? "").includes(query)) return { ...wanted, entry };
+  }
+  return wanted;
 }

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import fc from "fast-check";
 import { cleanEnvironment } from "../../files/testing/process.ts";
 import { emptyState } from "./editor-state.ts";
-import { rowsAbove, type View, viewOf } from "./editor-view.ts";
+import { rowsAbove, type View, viewOf } from "./line-editor.ts";
 import { Layouter } from "./layout.ts";
 import { Typist } from "../testing/typist.ts";
 import { VirtualScreen } from "../testing/virtual-screen.ts";

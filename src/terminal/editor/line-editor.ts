@@ -1,8 +1,7 @@
 import { visible } from "../../files/visible.ts";
-import { wrapWords } from "../wrap.ts";
-import { type Completer, completed } from "./completion.ts";
-import { emptyState, type EditorState, step } from "./editor-state.ts";
-import { type Prompt, rowsAbove, type View, viewOf } from "./editor-view.ts";
+import { wrapWords } from "../word-wrap.ts";
+import type { Buffer } from "./edit.ts";
+import { type EditorState, emptyState, step } from "./editor-state.ts";
 import type { History } from "./history.ts";
 import type { Key } from "./keys.ts";
 import { Layouter } from "./layout.ts";
@@ -114,4 +113,99 @@ export class LineEditor {
 
 function upBy(rows: number): string {
   return rows === 0 ? "\r" : `\x1b[${rows}A\r`;
+}
+
+/** What stands before the first line of a text, and before its others. Both may carry colors. */
+interface Prompt {
+  readonly first: string;
+  readonly next: string;
+}
+
+/** The rows that are on the screen, and where the cursor is in them. */
+export interface View {
+  readonly rows: readonly string[];
+  readonly cursor: { readonly row: number; readonly column: number };
+  /** Rows of the text above the first that is shown. */
+  readonly hidden: number;
+}
+
+/** A prompt that leaves less room than this for text is not shown. */
+const LEAST_COLUMNS = 8;
+
+/**
+ * A text being written as rows of the screen. Where it is taller than the screen, a part around the cursor is shown.
+ * @param hidden the rows that were out of sight before: the part moves no more than it must
+ */
+export function viewOf(
+  state: EditorState,
+  history: readonly string[],
+  prompt: Prompt,
+  screen: { readonly columns: number; readonly rows: number },
+  layouter: Layouter,
+  hidden = 0,
+): View {
+  const { text, cursor, label } = shownText(state, history, prompt);
+  const width = Bun.stringWidth(label);
+  const indent = screen.columns - width >= LEAST_COLUMNS ? width : 0;
+  const layout = layouter.layOut(text, cursor, screen.columns - indent);
+  const most = Math.max(1, screen.rows - 1);
+  const lowest = Math.max(0, layout.rows.length - most);
+  const highest = Math.min(layout.cursor.row, Math.max(hidden, layout.cursor.row - most + 1), lowest);
+  const next = padTo(prompt.next, indent);
+  const rows = layout.rows
+    .slice(highest, highest + most)
+    .map((row, index) => (indent === 0 ? "" : index + highest === 0 ? label : next) + row);
+  const at = { row: layout.cursor.row - highest, column: layout.cursor.column + indent };
+  return { rows, cursor: at, hidden: highest };
+}
+
+function shownText(state: EditorState, history: readonly string[], prompt: Prompt) {
+  const { search } = state;
+  if (search === undefined) return { text: state.text, cursor: state.cursor, label: prompt.first };
+  const text = history[search.entry] ?? search.text;
+  const at = text.toLowerCase().indexOf(search.query.toLowerCase());
+  return { text, cursor: Math.max(0, at), label: `(search) ${search.query}: ` };
+}
+
+function padTo(label: string, width: number): string {
+  const own = Bun.stringWidth(label);
+  return own > width ? " ".repeat(width) : label + " ".repeat(width - own);
+}
+
+/** How many rows above the cursor a view's first row is, after the terminal has been made `columns` wide. */
+export function rowsAbove(view: View, columns: number): number {
+  // Terminals wrap the rows that no longer fit, the cursor's own up to the cursor.
+  const wrapped = view.rows
+    .slice(0, view.cursor.row)
+    .reduce((sum, row) => sum + Math.max(1, Math.ceil(Bun.stringWidth(row) / columns)), 0);
+  return wrapped + Math.floor(view.cursor.column / columns);
+}
+
+/** What the text from `from` up to the cursor may become. */
+export interface Completion {
+  readonly from: number;
+  readonly candidates: readonly string[];
+}
+
+/** Given the text before the cursor. */
+type Completer = (before: string) => Completion;
+
+/**
+ * What Tab makes of a text: as much as all candidates begin with.
+ * @returns the candidates, where several are left and nothing could be added
+ */
+export function completed(
+  { text, cursor }: Buffer,
+  complete: Completer,
+): Buffer & { readonly shown: readonly string[] } {
+  const { from, candidates } = complete(text.slice(0, cursor));
+  const common = candidates.reduce(commonStart, candidates[0] ?? "");
+  if (common.length <= cursor - from) return { text, cursor, shown: candidates.length > 1 ? candidates : [] };
+  return { text: text.slice(0, from) + common + text.slice(cursor), cursor: from + common.length, shown: [] };
+}
+
+function commonStart(one: string, other: string): string {
+  const [left, right] = [[...one], [...other]];
+  const at = left.findIndex((character, index) => character !== right[index]);
+  return at < 0 ? one : left.slice(0, at).join("");
 }

@@ -1,10 +1,10 @@
 import { writeSync } from "node:fs";
 import { RandloraError } from "../../files/errors.ts";
+import { openLibc } from "../../files/libc.ts";
 import { endJoined } from "../../mpi/join.ts";
 import { Screen } from "../screen.ts";
 import { createStyle } from "../style.ts";
 import { ErrorReport } from "./error-report.ts";
-import { ignoresHangup } from "./hangup.ts";
 import type { Program } from "./names.ts";
 import { run } from "./run.ts";
 
@@ -87,4 +87,16 @@ function outputFailure(error: NodeJS.ErrnoException): RandloraError {
   return new RandloraError("file", `standard output: cannot be written (${error.code ?? error.message})`, "", {
     cause: error,
   });
+}
+
+const SIGHUP = 1;
+const [SIG_DFL, SIG_IGN] = [0n, 1n];
+
+/** Was this process told to live on when its terminal ends (`nohup`)? A listener for SIGHUP would undo that. */
+function ignoresHangup(): boolean {
+  const libc = openLibc({ signal: { args: ["i32", "u64"], returns: "u64" } });
+  if (libc === undefined) return false;
+  const isIgnored = libc.signal(SIGHUP, SIG_IGN) === SIG_IGN;
+  if (!isIgnored) libc.signal(SIGHUP, SIG_DFL);
+  return isIgnored;
 }

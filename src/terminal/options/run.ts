@@ -3,10 +3,9 @@ import { EndedByOther } from "../../mpi/processes.ts";
 import { createLog } from "../log.ts";
 import { createProgress, silentProgress } from "../progress.ts";
 import { type Screen, SILENT } from "../screen.ts";
-import { steerless } from "../steerless.ts";
-import { columnsOf, createStyle, type OutputStream } from "../style.ts";
+import { columnsOf, createStyle, type OutputStream, steerless } from "../style.ts";
 import { readConfig } from "./config.ts";
-import type { Context } from "./context.ts";
+import type { Context } from "./command.ts";
 import type { ErrorReport } from "./error-report.ts";
 import { GLOBAL_OPTIONS } from "./globals.ts";
 import { type ConfigLayer, foreignSettings, settle, settleContradiction, sourcesOf, withSources } from "./layers.ts";
@@ -101,7 +100,7 @@ function contradictionOf(thrown: unknown): Contradiction | undefined {
 }
 
 async function tellCosts({ log }: Context): Promise<void> {
-  const { peakRssBytes } = await import("../peak-memory.ts");
+  const { peakRssBytes } = await import("../profile.ts");
   const { formatBytes, formatDuration } = await import("../format.ts");
   const seconds = performance.now() / 1000;
   log.verbose(`took ${formatDuration(seconds)}, at most ${formatBytes(peakRssBytes())} of memory`);

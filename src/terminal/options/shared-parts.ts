@@ -7,7 +7,7 @@ import { RandloraError } from "../../files/errors.ts";
 import { naming, oneLine } from "../../files/failure.ts";
 import { Publication } from "../../files/publish.ts";
 import type { Processes } from "../../mpi/processes.ts";
-import type { Context } from "./context.ts";
+import type { Context } from "./command.ts";
 import { type Job, jobOf, jobText, type PartFlags } from "./shared/job.ts";
 import { shared } from "./shared-work.ts";
 

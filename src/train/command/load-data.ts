@@ -23,7 +23,7 @@ export interface Loaded<Batch> extends Disposable {
 /** Reads and tokenizes texts, with a bar. */
 export async function loadTexts({ local, location }: RunSources, context: Context): Promise<Loaded<MicroBatch>> {
   const { loadRunData } = await import("../text/data.ts");
-  const { textSubject } = await import("../text/subject.ts");
+  const { textSubject } = await import("../text/model.ts");
   const { dryRunJson, dryRunText, lossesText } = await import("../report/dry-run.ts");
   using bar = context.progress({ title: "reading", unit: "samples" });
   let shown = 0;

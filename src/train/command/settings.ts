@@ -1,14 +1,17 @@
 import { basename } from "node:path";
+import * as v from "valibot";
 import { METHOD_NAMES } from "../../adapters/method-names.ts";
 import { Contradiction, RandloraError } from "../../files/errors.ts";
 import { methodNamed } from "../../adapters/methods.ts";
 import { filesAt } from "../../data/records/data-files.ts";
 import { isCommit } from "../../files/hub/name.ts";
+import { loadConfig, SUPPORTED_TYPES } from "../../models/decoder/architectures/index.ts";
+import { readConfigOf } from "../../models/decoder/config-file.ts";
 import { EMBEDDED, hubNameOf, type Recorded } from "../../models/folder/run.ts";
 import { locateModel, type ModelLocation } from "../../models/folder/locate.ts";
 import { localPath, refuseMissingModel } from "../../models/folder/local-path.ts";
+import { IMAGE_TYPES, readImageConfig } from "../../models/vision/index.ts";
 import type { Context } from "../../terminal/options/command.ts";
-import { describeModel } from "../model/describe-model.ts";
 import { initialSettings } from "../model/init-adapter.ts";
 import { readShapes } from "../settings/module-shapes.ts";
 import type { FinetuneOptions } from "../settings/options.ts";
@@ -145,4 +148,23 @@ export function given<T extends object>(values: T): Given<T> {
   const entries = Object.entries(values).filter(([, value]) => value !== undefined);
   // Only keys whose value is undefined were left out.
   return Object.fromEntries(entries) as Given<T>;
+}
+
+const Kind = v.looseObject({ model_type: v.string() });
+
+/**
+ * What a model says of a run's defaults, by its config.json and the headers of its weights.
+ * @throws RandloraError `file`, `format`; `model` for one that cannot be run
+ */
+async function describeModel(
+  location: ModelLocation,
+): Promise<Pick<ModelFacts, "modelType" | "contextLength" | "images">> {
+  const { folder } = location;
+  const { model_type: modelType } = await readConfigOf(folder, [...SUPPORTED_TYPES, ...IMAGE_TYPES], Kind);
+  if (!IMAGE_TYPES.includes(modelType)) {
+    const { contextLength } = await loadConfig(folder);
+    return { modelType, contextLength };
+  }
+  const { text, projections } = await readImageConfig(location);
+  return { modelType, images: { texts: text !== undefined && projections !== undefined } };
 }

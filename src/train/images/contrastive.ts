@@ -3,11 +3,9 @@ import type { ImageModel } from "../../models/vision/image-model.ts";
 import { OPS } from "../../compute/tensor/ops/index.ts";
 import type { Recorder } from "../../compute/tensor/recorder.ts";
 import type { Tensor } from "../../compute/tensor/tensor.ts";
-import { classJudge } from "./classification.ts";
-import type { Judge } from "../model/judge.ts";
+import { classJudge, type ZeroShotHead } from "./classification.ts";
 import { grey, type ImageBatch } from "./batch.ts";
-import type { Task } from "../model/task.ts";
-import type { ZeroShotHead } from "./zero-shot.ts";
+import type { Judge, Task } from "../model/task.ts";
 
 /**
  * Which loss. clip: the mean of both cross-entropies, of texts for each image and of images for each text, each image's

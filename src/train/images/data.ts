@@ -11,7 +11,7 @@ import { type ImageSet, subsetOf } from "../../data/images/datasets/types.ts";
 import type { ModelLocation } from "../../models/folder/locate.ts";
 import { readImageConfig } from "../../models/vision/index.ts";
 import { loadTokenizer } from "../../data/text/load-tokenizer.ts";
-import { classesOf } from "../model/brought-head.ts";
+import { classesOf } from "../model/init-adapter.ts";
 import { ownOrder } from "./own-head.ts";
 import type { ImageSettings, TrainSettings } from "../settings/settings.ts";
 import type { DataHashes } from "../model/subject.ts";

@@ -1,4 +1,4 @@
-import { HEAD } from "../model/brought-head.ts";
+import { HEAD } from "../model/init-adapter.ts";
 import type { Within } from "../../adapters/base/base.ts";
 import type { SavedModule, SavedTensor } from "../../adapters/method/saved-modules.ts";
 import type { Parameters } from "../../adapters/method/parameters.ts";
@@ -12,11 +12,10 @@ import { type ImageModel, plannedParts } from "../../models/vision/image-model.t
 import type { PlannedMatrix } from "../../models/tensor-plan.ts";
 import { gridOf, type Size } from "../../models/vision/patches.ts";
 import { normal } from "../../compute/random/normal.ts";
-import { classification } from "./classification.ts";
+import { classification, ZeroShotHead } from "./classification.ts";
 import { contrastive, type ContrastiveLoss } from "./contrastive.ts";
 import type { ImageBatch } from "./batch.ts";
 import type { Task } from "../model/task.ts";
-import { ZeroShotHead } from "./zero-shot.ts";
 import type { ImageSettings } from "../settings/settings.ts";
 
 /** Token ids of a text, special tokens included. */

@@ -1,8 +1,7 @@
 import type { Device } from "../../compute/device/device.ts";
 import { RandloraError } from "../../files/errors.ts";
 import type { Staging } from "../../compute/device/staging.ts";
-import type { EngineOptions } from "./engine.ts";
-import { estimateBytes } from "./estimate.ts";
+import { type EngineOptions, estimateBytes } from "./engine.ts";
 import { ALONE, gatherNumbers, type Processes } from "../../mpi/processes.ts";
 import { freeBytes, megabytes, sharesMachine } from "../../compute/device/memory-limit.ts";
 import { machineMemory } from "../../compute/device/machine-memory.ts";

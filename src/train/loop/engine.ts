@@ -3,9 +3,10 @@ import { STEP_STATE } from "../../compute/device/families/optimizer.ts";
 import type { Staging } from "../../compute/device/staging.ts";
 import { Run } from "../../compute/tensor/run.ts";
 import { Tape } from "../../compute/tensor/tape.ts";
-import { ALONE, type Processes } from "../../mpi/processes.ts";
-import type { Step } from "../../data/batches/types.ts";
+import { ALONE, type Processes, standIn } from "../../mpi/processes.ts";
+import type { Step, StepPlan } from "../../data/batches/types.ts";
 import type { TrainedModel } from "../model/subject.ts";
+import type { Task } from "../model/task.ts";
 import { AdamW, addLosses, type AdamWSettings, type StepOutcome } from "./adamw.ts";
 import { evaluate, type Evaluated, type Evaluating, type Evaluation, meanLoss, microBatchesOf } from "./evaluation.ts";
 import { ShardSums } from "./shard-sums.ts";
@@ -164,4 +165,48 @@ export class Engine<Batch> implements Disposable {
     const { task, method } = this.#model;
     return task.losses(recorder, method.linears(pass), batch, this.#options);
   }
+}
+
+/**
+ * GPU bytes that a run takes at most: what it begins with, a step and an evaluation of the largest micro-batches, recorded on a GPU that
+ * counts buffers instead of making them.
+ * @param counting where `model` was placed
+ */
+export async function estimateBytes<Batch>(
+  counting: Device,
+  model: TrainedModel<Batch>,
+  options: EngineOptions,
+  steps: StepPlan<Batch>,
+  validation: StepPlan<Batch> | undefined,
+): Promise<number> {
+  using engine = new Engine(counting, model, { ...options, processes: standIn(options.processes ?? ALONE) });
+  const { task } = model;
+  await model.begin?.();
+  await (
+    await engine.step(largestStep(task, steps), 0)
+  ).outcome;
+  if (validation !== undefined) {
+    const largest = task.probe(validation.largest);
+    const only = {
+      index: 0,
+      epoch: 0,
+      shards: [{ first: 0, microBatches: [largest] }],
+      targets: task.termsOf(largest),
+      tokens: 0,
+    };
+    await engine.evaluate({ length: 1, step: () => only });
+  }
+  return counting.memory.peakLiveBytes;
+}
+
+/** A step whose micro-batches are as large as the largest one of a plan. */
+export function largestStep<Batch>(task: Task<Batch>, { largest }: StepPlan<Batch>): Step<Batch> {
+  const batch = task.probe(largest);
+  return {
+    index: 0,
+    epoch: 0,
+    shards: [{ first: 0, microBatches: [batch, batch] }],
+    targets: task.termsOf(batch) * 2,
+    tokens: largest.tokens * 2,
+  };
 }

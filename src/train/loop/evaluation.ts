@@ -5,8 +5,7 @@ import type { Run } from "../../compute/tensor/run.ts";
 import type { Step, StepPlan } from "../../data/batches/types.ts";
 import { RandloraError } from "../../files/errors.ts";
 import { gatherNumbers, isAny, ownRange, type Processes } from "../../mpi/processes.ts";
-import { type Judge, judge } from "../model/judge.ts";
-import type { LossOptions, Task } from "../model/task.ts";
+import { type Judge, judge, type LossOptions, type Task } from "../model/task.ts";
 import { addLosses } from "./adamw.ts";
 
 /** What an evaluation computes with. */

@@ -1,3 +1,5 @@
+import type { Device } from "../../compute/device/device.ts";
+import type { StepPlan } from "../../data/batches/types.ts";
 import { RandloraError } from "../../files/errors.ts";
 import {
   newestState,
@@ -6,14 +8,40 @@ import {
   type SavedState,
   stateFolder,
 } from "../../models/folder/run-states.ts";
+import type { Processes } from "../../mpi/processes.ts";
+import type { TrainedModel } from "../model/subject.ts";
 import { bringBestBack, forgetBestBefore, setBestAside } from "../run/best.ts";
 import { CSV, eventFile, EVENTS } from "../run/metrics-copy.ts";
-import { MetricsFile } from "../run/metrics-file.ts";
-import { refreshFolder } from "../run/refresh.ts";
+import { MetricsFile } from "../run/metrics.ts";
+import { refreshFolder, type RunFolder } from "../run/run-folder.ts";
 import { loadParameters, pruneStates, removeState, saveState } from "../run/state.ts";
-import type { Metrics } from "../types.ts";
-import { diverged } from "./diverged.ts";
-import type { TrainJob } from "./job.ts";
+import type { TrainSettings } from "../settings/settings.ts";
+import type { Ending, Metrics } from "../types.ts";
+import type { Engine } from "./engine.ts";
+
+/** A run that is ready to go: everything opened, loaded, and where resumed, put back to its last state. */
+export interface TrainJob<Batch> {
+  readonly gpu: Device;
+  readonly settings: TrainSettings;
+  readonly folder: RunFolder;
+  readonly engine: Engine<Batch>;
+  readonly model: TrainedModel<Batch>;
+  readonly steps: StepPlan<Batch>;
+  /** The validation set, each of its tokens once; undefined without one. */
+  readonly validation: StepPlan<Batch> | undefined;
+  /** Where the run stands: `step` 0 and nothing else for a new one. */
+  readonly progress: Progress;
+  /** Is that a state on the disk? */
+  readonly resumed: boolean;
+  /** Those that share it; by default one alone. The first writes what there is to write. */
+  readonly processes?: Processes;
+}
+
+/** Where a run ended, and why. */
+export interface TrainOutcome {
+  readonly ending: Ending;
+  readonly progress: Progress;
+}
 
 type Recorded = Pick<TrainJob<never>, "folder" | "settings" | "resumed" | "progress"> & {
   readonly model: Pick<TrainJob<never>["model"], "parameters" | "result" | "save">;
@@ -114,5 +142,52 @@ export class RunRecord implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#metrics[Symbol.asyncDispose]();
+  }
+}
+
+/**
+ * The error of a run whose loss or gradients are not finite.
+ * @param kept the step of the state that stays; undefined where there is none, or only one that makes the loss what it is
+ * @param updated has a step been taken before it was seen?
+ */
+export function diverged(step: number, what: string, kept: number | undefined, updated = step > 1): RandloraError {
+  return new RandloraError("numeric", `step ${step}: ${what}`, hintOf(updated, kept));
+}
+
+function hintOf(updated: boolean, kept: number | undefined): string {
+  // Nothing was trained yet: no learning rate is at fault.
+  if (!updated)
+    return "the model holds NaN, or numbers that are too large for 16 bits: fetch it again, or try --dtype f32";
+  if (kept === undefined)
+    return "no good state was saved: start anew with a lower --learning-rate or a longer --warmup";
+  return `what was saved at step ${kept} is kept; try a lower --learning-rate or a longer --warmup`;
+}
+
+/** Milliseconds between two states, where no number of steps is given. */
+const INTERVAL_MS = 60_000;
+/** A save is followed by this many times as long without one, so that saving takes 3 % of the time at most. */
+const SPACING = 32;
+
+/** Tells when the next training state is due by time. */
+export class SaveClock {
+  readonly #now: () => number;
+  #next: number;
+
+  /** @param now a clock in milliseconds */
+  constructor(now: () => number = () => performance.now()) {
+    this.#now = now;
+    this.#next = now() + INTERVAL_MS;
+  }
+
+  get isDue(): boolean {
+    return this.#now() >= this.#next;
+  }
+
+  /** Saves, and counts from its end on. */
+  async time(save: () => Promise<void>): Promise<void> {
+    const began = this.#now();
+    await save();
+    const end = this.#now();
+    this.#next = end + Math.max(INTERVAL_MS, SPACING * (end - began));
   }
 }

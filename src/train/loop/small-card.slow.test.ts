@@ -6,8 +6,7 @@ import { LLAMA_8B, writeHollow } from "../../models/testing/hollow.ts";
 import { ModelSource } from "../text/model.ts";
 import { inputFor, settingsFor, writeTexts } from "../testing/runs.ts";
 import { chooseOptions } from "./choose-options.ts";
-import { Engine } from "./engine.ts";
-import { largestStep } from "./estimate.ts";
+import { Engine, largestStep } from "./engine.ts";
 
 const MEMORY = 8e9;
 const WATCHDOG = 2;

@@ -1,7 +1,8 @@
-import type { Device } from "../../compute/device/device.ts";
+import type { Device, DeviceInfo } from "../../compute/device/device.ts";
 import { machineMemory } from "../../compute/device/machine-memory.ts";
 import { megabytes, sharesMachine } from "../../compute/device/memory-limit.ts";
 import { RandloraError } from "../../files/errors.ts";
+import { shellWord } from "../../files/failure.ts";
 import type { SavedState } from "../../models/folder/run-states.ts";
 import { ALONE, type Processes, standIn } from "../../mpi/processes.ts";
 import type { Subject, TrainingSource } from "../model/subject.ts";
@@ -59,4 +60,24 @@ export function refuseTooLarge(
   const cause = `about ${needed} of memory are needed, and ${isLimit ? "--memory allows" : "this machine has"} ${most}`;
   const other = isLimit ? "raise --memory" : "choose a GPU with --device";
   throw new RandloraError("memory", cause, `give a smaller rank or ${smaller}, or ${other}`);
+}
+
+interface FullRun {
+  /** What makes a micro-batch smaller. */
+  readonly smaller: string;
+  /** Where the run can go on; undefined where nothing was saved. */
+  readonly resume: { readonly step: number; readonly path: string; readonly checkpointing: boolean } | undefined;
+}
+
+/** What helps a run whose device is full. One that computes on the processor has the machine's memory, and no other has more. */
+export function hintOfFullDevice({ software }: Pick<DeviceInfo, "software">, { smaller, resume }: FullRun): string {
+  const others = software ? "close other programs that take memory" : "close other programs that use the GPU";
+  if (resume === undefined) {
+    return software
+      ? `${others}, or give ${smaller}`
+      : `${others}, choose another device with --device, or give ${smaller}`;
+  }
+  const { step, path, checkpointing } = resume;
+  const flag = checkpointing ? "" : " --checkpoint-activations";
+  return `${others}, then go on from step ${step}: --resume ${shellWord(path)}${flag}; a new run takes less with ${smaller}`;
 }

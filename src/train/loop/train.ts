@@ -1,11 +1,8 @@
 import { ALONE, gatherNumbers, isAny, type Processes } from "../../mpi/processes.ts";
 import type { StepOutcome } from "./adamw.ts";
 import type { Progress } from "../../models/folder/run-states.ts";
-import { diverged } from "./diverged.ts";
 import { usualInterval } from "./evaluation.ts";
-import type { TrainJob, TrainOutcome } from "./job.ts";
-import { RunRecord } from "./record.ts";
-import { SaveClock } from "./save-clock.ts";
+import { diverged, RunRecord, SaveClock, type TrainJob, type TrainOutcome } from "./record.ts";
 import { ratesAt } from "../settings/schedule.ts";
 import type { Ending, StepMetrics, TrainObserver } from "../types.ts";
 

@@ -1,3 +1,5 @@
+import { dirname } from "node:path";
+import { classesBeside } from "../../adapters/merge/new-head.ts";
 import type { MethodDefinition } from "../../adapters/method/method.ts";
 import { isAdapterMethod, methodOfAdapter, METHODS } from "../../adapters/methods.ts";
 import { stat } from "node:fs/promises";
@@ -7,7 +9,7 @@ import type { AdapterSettings } from "../../adapters/method/settings.ts";
 import type { Adapter } from "../../adapters/files/adapter.ts";
 import { RandloraError } from "../../files/errors.ts";
 import { oneLine } from "../../files/failure.ts";
-import { headOf } from "./brought-head.ts";
+import { itemAt } from "../../files/item-at.ts";
 import type { RunFolder } from "../run/run-folder.ts";
 import type { FlatSettings, InitialSettings, TrainSettings } from "../settings/settings.ts";
 import { newestState } from "../../models/folder/run-states.ts";
@@ -77,4 +79,31 @@ function requireMethod(adapter: Adapter, methods: readonly string[]): void {
   if (methods.includes(name)) return;
   const cause = `${oneLine(adapter.path)}: its method is ${name}, which is not the run's`;
   throw new RandloraError("adapter", cause, `give --method ${name}`);
+}
+
+/** The module that transformers calls a head. */
+export const HEAD = "classifier";
+
+/** The head that an adapter brings: `linear` has a bias, `cls` none. */
+interface BroughtHead {
+  readonly kind: "linear" | "cls";
+  readonly classes: number;
+}
+
+/** Undefined for an adapter without a head. */
+export function headOf({ tensors }: Adapter): BroughtHead | undefined {
+  const weight = tensors.get(`${HEAD}.weight`);
+  if (weight === undefined) return undefined;
+  return { kind: tensors.has(`${HEAD}.bias`) ? "linear" : "cls", classes: itemAt(weight.shape, 0) };
+}
+
+/**
+ * The names of the classes that an adapter's head knows, in the order of its rows; undefined without a head, and where
+ * nothing names them.
+ * @throws RandloraError `file`, `format`: names that do not fit the head among them
+ */
+export async function classesOf(path: string): Promise<readonly string[] | undefined> {
+  await using adapter = await openAdapter(path);
+  const head = headOf(adapter);
+  return head && (await classesBeside(dirname(adapter.file), head.classes));
 }

@@ -5,8 +5,11 @@ import type { Adapter } from "../../adapters/files/adapter.ts";
 import { isOfExpert } from "../../adapters/base/base.ts";
 import { isExpertParameter } from "../../adapters/base/experts.ts";
 import { findTargets } from "../../adapters/base/target-modules.ts";
+import { NAMED_BLOCKS } from "../../compute/device/dtype.ts";
 import { RandloraError } from "../../files/errors.ts";
 import { quote } from "../../files/failure.ts";
+import { NAMED_DTYPES } from "../../files/safetensors/dtype.ts";
+import type { WeightOptions } from "../../models/weight-format.ts";
 import { openInitial } from "./init-adapter.ts";
 import { type AllAdapterSettings, asGiven, flagOf, type TrainSettings } from "../settings/settings.ts";
 
@@ -74,4 +77,12 @@ function refuseLargeRank(
     const cause = `${asGiven(key, rank)}: the largest adapted layer is ${widest?.out} × ${widest?.in}`;
     throw new RandloraError("usage", cause, `give ${flagOf(key)} ${longest} or less`);
   }
+}
+
+/** How the settings hold a frozen base. */
+export function heldAs({ dtype, quantize }: TrainSettings): Pick<WeightOptions, "dtype" | "quantize"> {
+  return {
+    dtype: dtype === "keep" ? undefined : NAMED_DTYPES[dtype],
+    quantize: quantize === null ? undefined : NAMED_BLOCKS[quantize],
+  };
 }

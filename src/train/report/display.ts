@@ -1,8 +1,7 @@
 import type { EvaluationMetrics, Pause, RunStart, StepMetrics, TrainObserver } from "../types.ts";
 import { formatAmount, formatBytes, formatCount, formatMeasure, formatNumber } from "../../terminal/format.ts";
 import type { Log } from "../../terminal/log.ts";
-import { timeLeft } from "../../terminal/pace.ts";
-import { bar, BytesBar, joinParts, type Progress, type ProgressSpec } from "../../terminal/progress.ts";
+import { bar, BytesBar, joinParts, type Progress, type ProgressSpec, timeLeft } from "../../terminal/progress.ts";
 import type { LiveLine } from "../../terminal/screen.ts";
 import { pauseText, RunTime } from "./time-left.ts";
 

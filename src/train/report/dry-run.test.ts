@@ -1,9 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { createStyle } from "../../terminal/style.ts";
 import { RecordingStream } from "../../terminal/testing/terminal.ts";
-import { lossesText } from "./dry-run.ts";
-import { parameterTable } from "./parameter-table.ts";
-import { sampleText } from "./sample-text.ts";
+import { lossesText, parameterTable, sampleText } from "./dry-run.ts";
 import type { Split } from "../../data/images/datasets/types.ts";
 import { resolveImages } from "../settings/images.ts";
 import type { ImageSettings } from "../settings/settings.ts";

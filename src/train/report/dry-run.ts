@@ -1,16 +1,16 @@
+import type { MethodSummary } from "../../adapters/method/training.ts";
 import { methodNamed } from "../../adapters/methods.ts";
+import { visible, visibleLines } from "../../files/visible.ts";
 import { formatAmount, formatBytes, formatMeasure, formatNumber, formatShare } from "../../terminal/format.ts";
 import type { Style } from "../../terminal/style.ts";
 import { formatTable } from "../../terminal/table.ts";
-import { markedText } from "../../data/text/samples/marked-text.ts";
+import { markedText, type MarkedText } from "../../data/text/samples/marked-text.ts";
 import { sayUnknownRoles } from "../../data/text/samples/load.ts";
 import type { TrainingData } from "../../data/text/samples/load-run.ts";
 import type { DataSet, DataTotals } from "../../data/text/samples/types.ts";
 import type { Tokenizer } from "../../data/text/tokenizer.ts";
 import type { RunEstimate } from "../loop/finetune.ts";
-import { parameterTable } from "./parameter-table.ts";
 import { type QuantizedJson, quantizedJson, quantizedText } from "../../terminal/quantized.ts";
-import { sampleText } from "./sample-text.ts";
 
 /** Samples that are shown in full. */
 const SHOWN = 3;
@@ -133,4 +133,87 @@ function dataRow(name: string, totals: DataTotals): string[] {
     `${formatNumber(totals.supervisedTokens)} (${share})`,
     formatNumber(totals.longest),
   ];
+}
+
+interface Group {
+  readonly name: string;
+  readonly shape: string;
+  count: number;
+  parameters: number;
+}
+
+/**
+ * What is trained, one row for all modules that differ in their layer's number only: `model.layers.*.self_attn.q_proj`.
+ *
+ * @param markHead how headings are marked
+ */
+export function parameterTable(
+  { modules, trainableParameters }: MethodSummary,
+  columns: number,
+  markHead: (text: string) => string,
+): string {
+  const groups = new Map<string, Group>();
+  for (const module of modules) {
+    const name = visible(module.name).replaceAll(/(^|\.)\d+(?=\.|$)/g, "$1*");
+    const shape = module.shape.map((size) => formatNumber(size)).join(" × ");
+    const key = `${name} ${shape} ${module.parameters}`;
+    const group = groups.get(key) ?? { name, shape, count: 0, parameters: 0 };
+    group.count++;
+    group.parameters += module.parameters;
+    groups.set(key, group);
+  }
+  const rows = [...groups.values()].map(({ name, shape, count, parameters }) => [
+    name,
+    formatNumber(count),
+    shape,
+    // Without numbers of their own modules have a share in those of all.
+    parameters === 0 ? "shared" : formatNumber(parameters / count),
+    parameters === 0 ? "" : formatNumber(parameters),
+  ]);
+  const total = ["all", formatNumber(modules.length), "", "", formatNumber(trainableParameters)];
+  const head = ["trained", "modules", "shape of W", "each", "parameters"];
+  return formatTable([...rows, total], { head, align: "lrrrr", columns, markHead });
+}
+
+/** Characters of a sample that are shown; the middle of a longer one is left out. */
+const LONGEST = 1200;
+
+/**
+ * A sample for people: what is supervised is green, the rest dim; without colors it stands between ⟦ and ⟧. Control
+ * characters are shown as symbols of them: a data set must not drive the terminal.
+ *
+ * @returns lines, each indented and ended by a newline; newlines at the sample's end are left out
+ */
+export function sampleText(parts: readonly MarkedText[], style: Style): string {
+  const isColored = style.green("x") !== "x";
+  const mark = ({ text, supervised }: MarkedText): string => {
+    if (!isColored) return supervised ? `⟦${text}⟧` : text;
+    const paint = supervised ? style.green : style.dim;
+    // Line by line, so that the indentation between them stays plain.
+    return text
+      .split("\n")
+      .map((line) => (line === "" ? "" : paint(line)))
+      .join("\n");
+  };
+  const shown = shorten(parts.map((part) => ({ ...part, text: visibleLines(part.text.replaceAll("\r\n", "␍\n")) })));
+  const text = shown.map(mark).join("").replace(/\n+$/, "");
+  return `${text.replace(/^(?=.)/gm, "  ")}\n`;
+}
+
+/** Leaves out the middle, where there is too much. */
+function shorten(parts: readonly MarkedText[]): MarkedText[] {
+  const total = parts.reduce((sum, { text }) => sum + text.length, 0);
+  const excess = total - LONGEST;
+  if (excess <= 0) return [...parts];
+  const from = LONGEST / 2;
+  let at = 0;
+  return parts.flatMap((part) => {
+    const start = at;
+    at += part.text.length;
+    const head = part.text.slice(0, Math.max(from - start, 0));
+    const tail = part.text.slice(Math.max(from + excess - start, 0));
+    if (head.length >= part.text.length || start >= from + excess) return [part];
+    const left = start <= from && from < at ? ` … ${excess} characters … ` : "";
+    return head + left + tail === "" ? [] : [{ ...part, text: (head + left + tail).toWellFormed() }];
+  });
 }

@@ -2,9 +2,7 @@ import { describe, expect, test } from "bun:test";
 import { createStyle } from "../../terminal/style.ts";
 import { RecordingStream } from "../../terminal/testing/terminal.ts";
 import type { Metrics } from "../types.ts";
-import { axesOf, lossCurve } from "./loss-curve.ts";
-import { lossSvg } from "./loss-svg.ts";
-import { lossPlot } from "./loss-terminal.ts";
+import { axesOf, lossCurve, lossPlot, lossSvg } from "./loss-curve.ts";
 import { parseMetrics } from "../run/metrics.ts";
 
 const PLAIN = createStyle(new RecordingStream(), {});

@@ -1,5 +1,5 @@
 import { formatNumber } from "../../terminal/format.ts";
-import { Pace } from "../../terminal/pace.ts";
+import { Pace } from "../../terminal/progress.ts";
 import type { Pause, RunStart, StepMetrics } from "../types.ts";
 
 /** What a run does between two steps. @param done batches of a validation */

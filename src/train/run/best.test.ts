@@ -2,7 +2,7 @@ import { expect, test } from "bun:test";
 import { mkdir, readdir, readFile, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { bringBestBack, forgetBestBefore, setBestAside } from "./best.ts";
-import { refreshFolder } from "./refresh.ts";
+import { refreshFolder } from "./run-folder.ts";
 import { TemporaryFolder } from "../../files/testing/folder.ts";
 
 const put = (text: string) => async (into: string) => {

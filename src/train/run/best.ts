@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { found, removeAll, syncTree } from "../../files/disk.ts";
 import { fileError } from "../../files/failure.ts";
 import { ownerName, self } from "../../files/owner.ts";
-import { refreshFolder } from "./refresh.ts";
+import { refreshFolder } from "./run-folder.ts";
 
 /*
  * Whether the weights of a step are good the next step's loss tells. Until then, the state of a step that is the best so

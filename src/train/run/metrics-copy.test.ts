@@ -4,7 +4,7 @@ import { readEvents } from "../../files/testing/event-file.ts";
 import { TemporaryFolder } from "../../files/testing/folder.ts";
 import type { Metrics } from "../types.ts";
 import { CSV, eventFile, EVENTS, refuseOtherEvents } from "./metrics-copy.ts";
-import { MetricsFile } from "./metrics-file.ts";
+import { MetricsFile } from "./metrics.ts";
 
 const stepOf = (step: number): Metrics => ({
   step,

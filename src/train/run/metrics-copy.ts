@@ -1,10 +1,9 @@
-import { type FileHandle, mkdir, readdir, readFile, stat } from "node:fs/promises";
+import { type FileHandle, lstat, mkdir, open, readdir, readFile, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { RandloraError } from "../../files/errors.ts";
 import { EVENT_FILE, eventRecord, FIRST_RECORD } from "../../files/event-file.ts";
 import { naming, oneLine } from "../../files/failure.ts";
 import type { Metrics } from "../types.ts";
-import { openOwnFile } from "./own-file.ts";
 
 /** Another format of metrics.jsonl: each line's bytes follow from the line alone. */
 export interface MetricsFormat {
@@ -127,4 +126,17 @@ export async function refuseOtherEvents(logDir: string): Promise<void> {
     if ((await naming(join(logDir, name), "read", stat(join(logDir, name)))).size <= FIRST_RECORD.length) continue;
     throw eventsOfAnother(logDir);
   }
+}
+
+/**
+ * Opens or makes a file that a run appends to. A run may come from elsewhere: a link in it would have another file cut and
+ * written, and a pipe would wait for ever.
+ * @throws RandloraError `file`
+ */
+export async function openOwnFile(path: string): Promise<FileHandle> {
+  const found = await lstat(path).catch(() => undefined); // what cannot be looked at cannot be opened either
+  if (found !== undefined && !found.isFile()) {
+    throw new RandloraError("file", `${oneLine(path)} is a link, or no file`, "remove it: the run makes its own");
+  }
+  return await naming(path, "write", open(path, "a+"));
 }

@@ -3,10 +3,9 @@ import { appendFile, mkdir, open, readdir, readFile, rm, stat, utimes, writeFile
 import { dirname, join } from "node:path";
 import { ownerName, self } from "../../files/owner.ts";
 import { holdElsewhere } from "../../files/testing/lock.ts";
-import { MetricsFile } from "./metrics-file.ts";
-import { refreshFolder } from "./refresh.ts";
+import { MetricsFile } from "./metrics.ts";
 import { resolveSettings } from "../settings/resolve-settings.ts";
-import { newestRun, RunFolder } from "./run-folder.ts";
+import { newestRun, refreshFolder, RunFolder } from "./run-folder.ts";
 import { TemporaryFolder } from "../../files/testing/folder.ts";
 
 let folder: TemporaryFolder;

@@ -6,10 +6,10 @@ import { removeAll } from "../../files/disk.ts";
 import { replaceSynced } from "../../files/whole-file.ts";
 import { fileError, naming, oneLine, shellWord, systemCode } from "../../files/failure.ts";
 import { MAX_SETTINGS_BYTES, readJson } from "../../files/read-whole.ts";
-import { removeLeftovers } from "../../files/publish.ts";
+import { Publication, removeLeftovers } from "../../files/publish.ts";
 import type { TrainingDefinition } from "../../adapters/method/method.ts";
 import { RUNS } from "../../files/hub/name.ts";
-import { readRunFolder } from "./find-runs.ts";
+import { readRunFolder } from "./runs.ts";
 import { lockFolder } from "./lock.ts";
 import { METRICS_FILE, SETTINGS_FILE, TABLE_FILE } from "../../files/run-names.ts";
 import { formatSettings, parseTrainSettings, type TrainSettings } from "../settings/settings.ts";
@@ -208,4 +208,20 @@ async function modified(path: string): Promise<number | undefined> {
     ({ mtimeMs }) => mtimeMs,
     () => undefined,
   );
+}
+
+/**
+ * Makes the folder `target` hold exactly what `write` puts into the empty folder it is given: the old and the new one are
+ * exchanged whole, once the new one is on the disk.
+ *
+ * @throws RandloraError `file`; `target` is then as it was
+ */
+export async function refreshFolder(target: string, write: (folder: string) => Promise<void>): Promise<void> {
+  await using output = await Publication.begin(target, { kind: "folder", force: true });
+  try {
+    await write(output.partPath);
+  } catch (thrown) {
+    throw fileError(thrown, target, "write");
+  }
+  await output.commit();
 }

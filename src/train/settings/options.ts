@@ -13,7 +13,7 @@ import {
   toggle,
 } from "../../terminal/options/command.ts";
 import { mapped, type ValueOf } from "../../terminal/options/option.ts";
-import { quantizeOption } from "../../terminal/options/shared/quantize.ts";
+import { quantizeOption } from "../../terminal/options/shared/model.ts";
 import { ADAPTER_OPTIONS } from "./adapter-options.ts";
 import { IMAGE_OPTIONS } from "./image-options.ts";
 import { dateOption, pathOption } from "./readers.ts";

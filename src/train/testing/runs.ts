@@ -10,7 +10,7 @@ import { finetune } from "../loop/finetune.ts";
 import { type AskedSettings, resolveSettings } from "../settings/resolve-settings.ts";
 import { RunFolder } from "../run/run-folder.ts";
 import type { TrainSettings } from "../settings/settings.ts";
-import { textSubject } from "../text/subject.ts";
+import { textSubject } from "../text/model.ts";
 import type { RunInput } from "../loop/training.ts";
 import type { TrainResult } from "../result.ts";
 import type { Metrics, Pause, RunStart, TrainObserver } from "../types.ts";

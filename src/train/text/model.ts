@@ -4,26 +4,28 @@ import { ownedBy } from "../../compute/device/owned.ts";
 import { openBase } from "../../adapters/base/named-base.ts";
 import type { TrainedMethod } from "../../adapters/method/method.ts";
 import { isAdapterMethod, methodNamed } from "../../adapters/methods.ts";
+import type { TrainingData } from "../../data/text/samples/load-run.ts";
 import { RandloraError } from "../../files/errors.ts";
 import { writePeft } from "../../adapters/formats/peft-write.ts";
 import type { PlaceOptions } from "../../adapters/method/training.ts";
 import { Parameters } from "../../adapters/method/parameters.ts";
 import { loadConfig } from "../../models/decoder/architectures/index.ts";
 import { type DecoderConfig, isOfOtherPart } from "../../models/decoder/config.ts";
+import { recordTraining } from "../../models/decoder/training.ts";
 import type { ModelLocation } from "../../models/folder/locate.ts";
 import { mostPositions } from "../../models/decoder/positions.ts";
 import { plannedMatrices, storedDecoder } from "../../models/decoder/weight-plan.ts";
 import { DecoderWeights } from "../../models/decoder/weights.ts";
 import type { Checkpoint } from "../../files/safetensors/checkpoint.ts";
 import { fingerprint } from "../../files/safetensors/fingerprint.ts";
-import { languageModelling } from "./language-modeling.ts";
 import type { MicroBatch } from "../../data/text/samples/types.ts";
 import { notesOfBlocks } from "../../terminal/quantized.ts";
-import { heldAs } from "../model/held-base.ts";
-import { openAdapted, type OpenedAdapter } from "../model/open-adapted.ts";
+import { heldAs, openAdapted, type OpenedAdapter } from "../model/open-adapted.ts";
+import type { Task } from "../model/task.ts";
 import type { TrainSettings } from "../settings/settings.ts";
-import type { OpenOptions, PlacedSource, TrainingSource } from "../model/subject.ts";
+import type { OpenOptions, PlacedSource, Subject, TrainingSource } from "../model/subject.ts";
 import { notesOfCopy, writeModel } from "../model/write-model.ts";
+import { dataHash, planRun } from "./data.ts";
 
 /** A decoder in GPU memory, which is given back when it is disposed of. */
 export interface PlacedModel extends PlacedSource<MicroBatch> {
@@ -149,4 +151,35 @@ export class ModelSource implements TrainingSource<MicroBatch> {
     await this.#opened.adapter?.close();
     await this.#checkpoint.close();
   }
+}
+
+/** The next token of each supervised one of a text: negative log-likelihoods. */
+function languageModelling(config: DecoderConfig, weights: DecoderWeights): Task<MicroBatch> {
+  return {
+    losses: (recorder, linears, batch, options) => recordTraining(recorder, config, weights, linears, batch, options),
+    termsOf: ({ targets }) => targets.length,
+    // Samples as long as the model takes them.
+    probe({ tokens, targets }) {
+      const ids = new Uint32Array(tokens);
+      return {
+        ids,
+        positions: ids.map((_, at) => at % config.contextLength),
+        starts: ids.map((_, at) => at - (at % config.contextLength)),
+        rows: new Uint32Array(targets).map((_, at) => at),
+        targets: new Uint32Array(targets),
+        samples: 1,
+      };
+    },
+  };
+}
+
+/** Texts, and the language models that are trained on them. */
+export function textSubject(data: TrainingData): Subject<MicroBatch> {
+  return {
+    unit: "tokens",
+    sampleFormat: data.train.format,
+    dataHashes: () => ({ data: dataHash(data) }),
+    plan: (settings, processes) => planRun(settings, data, processes),
+    open: ModelSource.open,
+  };
 }

@@ -8,7 +8,7 @@ import {
   repeat,
   text,
 } from "../../../terminal/options/command.ts";
-import { generatorOption } from "../../../terminal/options/shared/adapters.ts";
+import { generatorOption } from "../../../terminal/options/shared/model.ts";
 import { COMBINE_CHOICES, MAJORITY_SIGNS } from "../combine/names.ts";
 import { OUTTYPES } from "../outtypes.ts";
 

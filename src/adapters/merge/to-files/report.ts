@@ -1,7 +1,6 @@
 import { formatBytes, formatDuration, formatMeasure, formatNumber, formatShare } from "../../../terminal/format.ts";
 import type { Context } from "../../../terminal/options/command.ts";
-import { peakRssBytes } from "../../../terminal/peak-memory.ts";
-import { profileJson, profileText } from "../../../terminal/profile.ts";
+import { peakRssBytes, profileJson, profileText } from "../../../terminal/profile.ts";
 import { formatTable } from "../../../terminal/table.ts";
 import type { MergeReport, MergeSummary } from "./types.ts";
 

@@ -1,7 +1,7 @@
 import { openDevice } from "../../../compute/open-device.ts";
 import { Contradiction, RandloraError } from "../../../files/errors.ts";
 import { isOfImages } from "../../../models/vision/index.ts";
-import { beginFigure } from "../../../terminal/charts/begin-figure.ts";
+import { beginFigure } from "../../../terminal/charts/svg-chart.ts";
 import type { Context } from "../../../terminal/options/command.ts";
 import { showProfiled } from "../../../terminal/profile.ts";
 import type { Progress } from "../../../terminal/progress.ts";

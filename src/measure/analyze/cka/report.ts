@@ -1,7 +1,6 @@
 import { scaleLinear } from "d3-scale";
 import type { Point } from "../../../terminal/charts/axes.ts";
-import { PALETTE, svgChart } from "../../../terminal/charts/svg-chart.ts";
-import { escape, round } from "../../../terminal/charts/svg.ts";
+import { escape, PALETTE, round, svgChart } from "../../../terminal/charts/svg-chart.ts";
 import type { Estimator, LayerCka } from "./cka.ts";
 import { visible } from "../../../files/visible.ts";
 import { formatNumber } from "../../../terminal/format.ts";

@@ -1,7 +1,7 @@
 import { openDevice } from "../../../compute/open-device.ts";
 import { Contradiction, RandloraError } from "../../../files/errors.ts";
 import { isOfImages } from "../../../models/vision/index.ts";
-import { beginFigure } from "../../../terminal/charts/begin-figure.ts";
+import { beginFigure } from "../../../terminal/charts/svg-chart.ts";
 import { ALONE, firstThenOthers, gatherNumbers, type Processes } from "../../../mpi/processes.ts";
 import type { Context } from "../../../terminal/options/command.ts";
 import { refuseOtherDevice, shared } from "../../../terminal/options/shared-work.ts";

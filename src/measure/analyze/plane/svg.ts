@@ -2,8 +2,7 @@ import { scaleLinear } from "d3-scale";
 import { CORNERS } from "./plane.ts";
 import type { Axis, Place } from "../../../terminal/charts/axes.ts";
 import { clipped, CORNER_NAMES, type PlaneReport } from "./report.ts";
-import { svgChart } from "../../../terminal/charts/svg-chart.ts";
-import { escape, label, round } from "../../../terminal/charts/svg.ts";
+import { escape, label, round, svgChart } from "../../../terminal/charts/svg-chart.ts";
 
 const LEVELS = 10;
 /** Dark is low; both ends are apart from black and from white. */

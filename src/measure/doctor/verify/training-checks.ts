@@ -12,7 +12,7 @@ import { finetune } from "../../../train/loop/finetune.ts";
 import { RunFolder } from "../../../train/run/run-folder.ts";
 import { type AskedSettings, resolveSettings } from "../../../train/settings/resolve-settings.ts";
 import { loadRunData } from "../../../train/text/data.ts";
-import { textSubject } from "../../../train/text/subject.ts";
+import { textSubject } from "../../../train/text/model.ts";
 import type { StepMetrics, TrainObserver } from "../../../train/types.ts";
 import type { Check, CheckedDevice } from "./check.ts";
 import expected from "./expected.json";

@@ -1,8 +1,7 @@
 import { expect, test } from "bun:test";
 import { createLog } from "./log.ts";
 import { Screen } from "./screen.ts";
-import { steerless } from "./steerless.ts";
-import { createStyle } from "./style.ts";
+import { createStyle, steerless } from "./style.ts";
 import { formatTable } from "./table.ts";
 import { RecordingStream } from "./testing/terminal.ts";
 

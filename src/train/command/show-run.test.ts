@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
 import { TemporaryFolder } from "../../files/testing/folder.ts";
 import { writeModel } from "../../models/testing/models.ts";
-import { sizeOfModel } from "./size-of-change.ts";
+import { sizeOfModel } from "./show-run.ts";
 
 test("the size of a change is the norm of ΔW by that of W, of matrices that both models have", async () => {
   await using folder = await TemporaryFolder.create();

@@ -4,7 +4,7 @@ import { mkdtemp, rm, utimes, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { holdElsewhere } from "../../files/testing/lock.ts";
-import { readRunFolder } from "./find-runs.ts";
+import { readRunFolder } from "./runs.ts";
 
 test("a time that no date has is the last date", async () => {
   // A file system in memory keeps such times; others cut them.

@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { SaveClock } from "./save-clock.ts";
+import { SaveClock } from "./record.ts";
 
 test("a state is due a minute after the last one, and later where saving takes more than 3 % of the time", async () => {
   let now = 0;

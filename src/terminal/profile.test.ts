@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
 import { join } from "node:path";
-import { peakRssBytes } from "./peak-memory.ts";
+import { peakRssBytes } from "./profile.ts";
 
 test("the peak is no less than what is resident now", () => {
   const touched = new Uint8Array(96e6).fill(1);
@@ -10,7 +10,7 @@ test("the peak is no less than what is resident now", () => {
 
 test("a small process started by a large one counts its own memory", () => {
   const ballast = new Uint8Array(300e6).fill(1);
-  const code = `import { peakRssBytes } from "./peak-memory.ts"; process.stdout.write(String(peakRssBytes()));`;
+  const code = `import { peakRssBytes } from "./profile.ts"; process.stdout.write(String(peakRssBytes()));`;
   const child = Bun.spawnSync([process.execPath, "-e", code], { cwd: join(import.meta.dir) });
   expect(Number(child.stdout.toString())).toBeLessThan(ballast.length);
 });

@@ -4,7 +4,7 @@ import { openTestDevice } from "../../compute/device/testing/open.ts";
 import { readRows } from "../../compute/tensor/read-rows.ts";
 import { Run } from "../../compute/tensor/run.ts";
 import { CLIP, CLIP_SHAPES, loadImageModel, writeImageModel } from "../../models/vision/testing/models.ts";
-import { ZeroShotHead } from "./zero-shot.ts";
+import { ZeroShotHead } from "./classification.ts";
 
 const unit = (vector: readonly number[]) => vector.map((value) => value / Math.hypot(...vector));
 
