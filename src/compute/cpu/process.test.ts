@@ -23,7 +23,7 @@ test.each([
 });
 
 test.each([
-  ["trap", /^RandloraError: a worker of the CPU device failed: zero: .+$/],
+  ["trap", /^RandloraError: a worker of the CPU device failed: columnSums: .+$/],
   ["overrun", /^RandloraError: a worker of the CPU device failed: expertRows: it wrote beyond its scratch$/],
 ])("a kernel that fails is one line to everybody who waits and to whoever comes later: %s", async (mode, line) => {
   const { stdout, ...rest } = await run(mode);

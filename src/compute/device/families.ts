@@ -19,7 +19,7 @@ import type {
 } from "./families/bilinear.ts";
 import type { Convolution, ConvolutionGradient, TailConvolution } from "./families/convolution.ts";
 import type { Delta, DeltaVariant } from "./families/delta.ts";
-import type { ColumnSums, Dropout, Elementwise, Zero } from "./families/elementwise.ts";
+import type { ColumnSums, Dropout, Elementwise } from "./families/elementwise.ts";
 import type {
   ExpertRows,
   GroupBias,
@@ -97,7 +97,6 @@ export interface Families {
   readonly topK: TopK;
   readonly unpack: Unpack;
   readonly widen: Widen;
-  readonly zero: Zero;
 }
 
 /** Families whose first command would wait for a compiler where merges begin, and what decides about their kernels. */

@@ -1,4 +1,4 @@
-import { add as plus, div, mul, plusAll, rows, sub, tanh } from "./language.ts";
+import { add as plus, constant, div, mul, plusAll, rows, sub, tanh } from "./language.ts";
 
 /** y = a + b: a residual connection. */
 export const add = rows({
@@ -60,6 +60,7 @@ export const scaleColumns = rows({
   ],
 });
 
-/** y = x and y += x are recorded by themselves: no ops, so they have no derivative. */
+/** y = x, y += x and y = 0 are recorded by themselves: no ops, so they have no derivative. */
 export const assign = rows({ name: "assign", inputs: ["x"], value: ({ x }) => x, cases: [] });
 export const accumulate = rows({ name: "accumulate", inputs: ["x"], value: ({ x, y }) => plus(y, x), cases: [] });
+export const zero = rows({ name: "zero", inputs: [], value: () => constant(0), cases: [] });

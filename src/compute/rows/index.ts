@@ -1,4 +1,4 @@
-import { accumulate, add, assign, multiply, scale, scaleColumns, softcap } from "./arithmetic.ts";
+import { accumulate, add, assign, multiply, scale, scaleColumns, softcap, zero } from "./arithmetic.ts";
 import { activation, clampedGate, gatedActivation } from "./gates.ts";
 import { layerNorm, rmsNorm } from "./norms.ts";
 import type { RowKernel, Rows } from "./language.ts";
@@ -25,7 +25,7 @@ export function mapRows(make: (rows: Rows) => unknown): { readonly [N in keyof t
 
 /** All row kernels by name; their order numbers them. */
 export const ROW_KERNELS: ReadonlyMap<string, RowKernel> = new Map(
-  [accumulate, assign, ...Object.values(ROWS)].flatMap(({ kernels }) =>
+  [accumulate, assign, zero, ...Object.values(ROWS)].flatMap(({ kernels }) =>
     kernels.map((kernel) => [kernel.name, kernel] as const),
   ),
 );

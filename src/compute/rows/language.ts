@@ -34,7 +34,8 @@ function node(op: string, args: readonly Node[], data: string | number = ""): No
   return found;
 }
 
-const nodeOf = (given: Given): Node => (given instanceof Node ? given : node("number", [], given));
+export const constant = (value: number): Node => node("number", [], value);
+const nodeOf = (given: Given): Node => (given instanceof Node ? given : constant(given));
 
 /** The same operation on other arguments. */
 export const remade = ({ op, data }: Node, args: readonly Node[]): Node => node(op, args, data);

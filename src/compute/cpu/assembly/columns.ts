@@ -1,14 +1,6 @@
-// What treats columns alike: sums down columns, zeros.
+// Sums down columns.
 import { MOST_TERMS } from "./lanes";
-import { ColumnSums, Zero } from "./parameters";
-
-export function zero(p: Zero, piece: u32, scratch: usize): void {
-  const firstRow = (piece / p.pieces) * p.pieceRows;
-  const lastRow = min(firstRow + p.pieceRows, p.rows);
-  const first = (piece % p.pieces) * p.pieceWidth;
-  const bytes = <usize>(min(first + p.pieceWidth, p.width) - first) * 16;
-  for (let row = firstRow; row < lastRow; row++) memory.fill(p.y + row * p.yPitch + first * 16, 0, bytes);
-}
+import { ColumnSums } from "./parameters";
 
 /** Vectors of a piece: a cache line of each row. */
 const GROUP: u32 = 4;

@@ -2,7 +2,7 @@
 export { attentionStats } from "./attention-stats";
 export { foldRows } from "./basis-gradient";
 export { basisRows } from "./basis";
-export { columnSums, zero } from "./columns";
+export { columnSums } from "./columns";
 export { convolution, convolutionRows, convolutionTaps } from "./convolution";
 export { dropout } from "./dropout";
 export { expertRows, mixFactors, mixRows, routerWeights, routerWeightsGradient, spreadRows } from "./experts";
@@ -15,7 +15,6 @@ export { columnSquares, magnitudes, rescale, rowSquares } from "./magnitude";
 export { normedRows } from "./normed-rows";
 export { lambdaOrder, scaledA } from "./operands";
 export { adamw, gradientNorm, gradientSquares } from "./optimizer";
-export { partialSums } from "./partial-sums";
 export { regroup } from "./regroup";
 export { rope } from "./rope";
 export { loadRows } from "./runs";

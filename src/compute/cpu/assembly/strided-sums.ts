@@ -3,12 +3,15 @@ import { StridedSums } from "./parameters";
 import { BF16, F16, F32, Format, load1, load4, storedBytes } from "./stored";
 
 export function stridedSums(p: StridedSums, piece: u32, scratch: usize): void {
-  if (p.dtype == Format.F32) sumsOf<F32>(p, piece);
-  else if (p.dtype == Format.F16) sumsOf<F16>(p, piece);
-  else sumsOf<BF16>(p, piece);
+  if (!p.w) sumsOf<F32>(p, piece, false);
+  else if (p.dtype == Format.F32) sumsOf<F32>(p, piece, true);
+  else if (p.dtype == Format.F16) sumsOf<F16>(p, piece, true);
+  else sumsOf<BF16>(p, piece, true);
 }
 
-function sumsOf<T>(p: StridedSums, piece: u32): void {
+// @ts-ignore: decorator
+@inline
+function sumsOf<T>(p: StridedSums, piece: u32, weighted: bool): void {
   const last = min((piece + 1) * p.pieceRows, p.rows);
   const xTerm = storedBytes<T>(p.xTerm);
   const wTerm = p.wTerm * 4;
@@ -25,8 +28,9 @@ function sumsOf<T>(p: StridedSums, piece: u32): void {
       for (let first: u32 = 0; first < p.terms; first += MOST_TERMS) {
         let sum = f32x4.splat(0);
         for (let term = first; term < min(first + MOST_TERMS, p.terms); term++) {
-          const factor = p.wCol ? v128.load(w) : v128.load32_splat(w);
-          sum = f32x4.add(sum, f32x4.mul(load4<T>(x), factor));
+          let value = load4<T>(x);
+          if (weighted) value = f32x4.mul(value, p.wCol ? v128.load(w) : v128.load32_splat(w));
+          sum = f32x4.add(sum, value);
           x += xTerm;
           w += wTerm;
         }
@@ -42,7 +46,7 @@ function sumsOf<T>(p: StridedSums, piece: u32): void {
       for (let first: u32 = 0; first < p.terms; first += MOST_TERMS) {
         let sum: f32 = 0;
         for (let term = first; term < min(first + MOST_TERMS, p.terms); term++) {
-          sum += load1<T>(x) * load<f32>(w);
+          sum += weighted ? load1<T>(x) * load<f32>(w) : load1<T>(x);
           x += xTerm;
           w += wTerm;
         }

@@ -2,13 +2,14 @@ import type { BasisGradient, BasisGradientShape } from "../../device/families/bi
 import { giveScratch } from "../../device/scratch.ts";
 import { pitchOf } from "../../device/tensor.ts";
 import { isTernaryRows } from "../../device/ternary-rows.ts";
+import { addedParts } from "../../device/families/strided-sums.ts";
 import type { Dispatcher } from "../dispatcher.ts";
 import { storedCode } from "../operands.ts";
 import { cpuKernel, type Values } from "../parameters.ts";
 import { evenly, type Parts } from "../pieces.ts";
 import { CODES } from "./basis.ts";
 import { inNumbers } from "./in-numbers.ts";
-import { addParts } from "./partial-sums.ts";
+import { stridedSums } from "./strided-sums.ts";
 import { codesOf } from "./ternary-codes.ts";
 import { PAIRED_ROWS } from "./words.ts";
 
@@ -101,9 +102,8 @@ function record(on: Dispatcher, gradient: BasisGradient, p: Left): void {
     },
     blocks.count * slices.count,
   );
-  const strides = pairing === "peft" ? { rowStride: bases, colStride: 1 } : { rowStride: 1, colStride: r };
-  const ofLambda = { parts: blocks.count, partStride: rows, ...strides };
-  addParts(on, lambdaParts, gradient.lambdaGradient, ofLambda, scale);
-  const ofGamma = { parts: slices.count, partStride: bases * partPitch, rowStride: partPitch, colStride: 1 };
-  addParts(on, gammaParts, gradient.gammaGradient, ofGamma, scale);
+  const ofLambda = pairing === "peft" ? { row: bases, col: 1, term: rows } : { row: 1, col: r, term: rows };
+  stridedSums(on, addedParts(lambdaParts, blocks.count, ofLambda, gradient.lambdaGradient, scale));
+  const ofGamma = { row: partPitch, col: 1, term: bases * partPitch };
+  stridedSums(on, addedParts(gammaParts, slices.count, ofGamma, gradient.gammaGradient, scale));
 }

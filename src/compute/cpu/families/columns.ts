@@ -1,9 +1,6 @@
-import type { ColumnSums, Zero } from "../../device/families/elementwise.ts";
+import type { ColumnSums } from "../../device/families/elementwise.ts";
 import type { Dispatcher } from "../dispatcher.ts";
 import { cpuKernel } from "../parameters.ts";
-import { RECTANGLES, rectangles } from "../pieces.ts";
-
-export const ZERO = cpuKernel("zero", { ...RECTANGLES, y: "target" });
 
 /** y = Σ a or Σ a · b over rows, and over the segments of each. */
 export const COLUMN_SUMS = cpuKernel("columnSums", {
@@ -18,11 +15,6 @@ export const COLUMN_SUMS = cpuKernel("columnSums", {
 
 /** Vectors of 4 columns of a piece. */
 export const GROUP = 4;
-
-export function zero(on: Dispatcher, { y }: Zero): void {
-  const { words, count } = rectangles(y.shape);
-  on.dispatch(ZERO, { ...words, y }, count);
-}
 
 export function columnSums(on: Dispatcher, { a, times, segments = 1, y }: ColumnSums): void {
   const width = Math.ceil(y.shape[1] / 4);

@@ -4,7 +4,7 @@ import { attentionGradient } from "./attention-gradient.ts";
 import { attention } from "./attention.ts";
 import { basisGradient, partBytes } from "./basis-gradient.ts";
 import { drawUnits, lambdaOrder, scaledA, unpack, widen } from "./bilinear.ts";
-import { columnSums, zero } from "./columns.ts";
+import { columnSums } from "./columns.ts";
 import { convolution, convolutionGradient, tailConvolution } from "./convolution.ts";
 import { delta } from "./delta.ts";
 import { dropout } from "./dropout.ts";
@@ -80,7 +80,6 @@ export const FAMILIES: { readonly [F in keyof Families]: (on: Dispatcher, operan
   topK,
   unpack,
   widen,
-  zero,
 };
 
 /** Bytes of what callers hold for commands of the CPU device. */

@@ -1,10 +1,11 @@
 import { padded4 } from "../../device/families/delta.ts";
 import { THETA_UNIT, type ThetaDelta, type ThetaGradient } from "../../device/families/theta.ts";
+import { addedParts } from "../../device/families/strided-sums.ts";
 import type { Dispatcher } from "../dispatcher.ts";
 import { bound } from "../operands.ts";
 import { cpuKernel } from "../parameters.ts";
 import { evenly, type Parts } from "../pieces.ts";
-import { addParts } from "./partial-sums.ts";
+import { stridedSums } from "./strided-sums.ts";
 
 /** Elements that are drawn in a piece of some length, over all bases. */
 const PIECE_DRAWS = 2 ** 16;
@@ -130,8 +131,8 @@ export function thetaGradient(on: Dispatcher, { layer, key, g, target, parts }: 
     },
     slices.count * chunks.count,
   );
-  const layout = { parts: slices.count, partStride: bases, rowStride: 0, colStride: 1 };
-  addParts(on, parts, target, layout, layer.scale * THETA_UNIT);
+  const steps = { row: 0, col: 1, term: bases };
+  stridedSums(on, addedParts(parts, slices.count, steps, target, layer.scale * THETA_UNIT));
 }
 
 /** A position in the bases, which may be beyond 32 bits. */

@@ -26,11 +26,6 @@ export interface Dropout {
   readonly accumulate: boolean;
 }
 
-/** y = 0 for an F32 matrix or view, its padding within whole vectors of 4 included. */
-export interface Zero {
-  readonly y: Tensor;
-}
-
 /** y[c] = Σ_t a[t, c], or Σ_t a[t, c] · times[t, c]: in partial sums of at most 256 terms, added up in a fixed order. */
 export interface ColumnSums {
   /** (rows, segments · cols) F32. */

@@ -1,12 +1,12 @@
-import type { DeviceBuffer } from "../../device/buffer.ts";
 import type { BasisGradient, BasisGradientShape } from "../../device/families/bilinear.ts";
-import { type Matrix, pitchOf, sliceRows, type Tensor } from "../../device/tensor.ts";
+import { type Matrix, pitchOf, sliceRows } from "../../device/tensor.ts";
 import { matrixOf } from "../../device/ternary-rows.ts";
 import { weightDtype } from "../../device/weight.ts";
 import { basisGradientKernel } from "../kernels/basis-gradient.ts";
-import { PARTIAL_SUMS_KERNEL, PARTIAL_SUMS_WIDTH } from "../kernels/partial-sums.ts";
+import { stridedSums } from "./strided-sums.ts";
 import { PRODUCT_TILE } from "../kernels/product.ts";
 import { bind, rowBlocks } from "../bindings.ts";
+import { addedParts } from "../../device/families/strided-sums.ts";
 import type { Dispatcher } from "../context.ts";
 import { rowsOfWork } from "../work.ts";
 
@@ -90,28 +90,8 @@ function recordPart(on: Dispatcher, gradient: Omit<BasisGradient, "left"> & { re
     [colBlocks, slices],
     2 * terms * cols * left.shape[0],
   );
-  const strides = pairing === "peft" ? { rowStride: bases, colStride: 1 } : { rowStride: 1, colStride: r };
-  recordSums(on, lambdaParts, gradient.lambdaGradient, { parts: colBlocks, partStride: terms, ...strides }, scale);
-  const rows = { parts: slices, partStride: bases * pitch, rowStride: pitch, colStride: 1 };
-  recordSums(on, gammaParts, gradient.gammaGradient, rows, scale);
-}
-
-/** How partial sums lie: their number, and elements from part to part, row to row, column to column. */
-interface PartsLayout {
-  readonly parts: number;
-  readonly partStride: number;
-  readonly rowStride: number;
-  readonly colStride: number;
-}
-
-/** target += scale · Σ parts. */
-function recordSums(on: Dispatcher, parts: DeviceBuffer, target: Tensor, layout: PartsLayout, scale: number): void {
-  const [rows, cols] = target.shape;
-  const to = bind(on, target);
-  on.dispatch(
-    PARTIAL_SUMS_KERNEL,
-    { cols, ...layout, target: to, scale },
-    [parts, to],
-    [Math.ceil(cols / PARTIAL_SUMS_WIDTH), rows],
-  );
+  const ofLambda = pairing === "peft" ? { row: bases, col: 1, term: terms } : { row: 1, col: r, term: terms };
+  stridedSums(on, addedParts(lambdaParts, colBlocks, ofLambda, gradient.lambdaGradient, scale));
+  const ofGamma = { row: pitch, col: 1, term: bases * pitch };
+  stridedSums(on, addedParts(gammaParts, slices, ofGamma, gradient.gammaGradient, scale));
 }

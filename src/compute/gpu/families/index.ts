@@ -26,7 +26,6 @@ import { groupBias, groupSums } from "./group-bias.ts";
 import { groupedGemm } from "./grouped-gemm.ts";
 import { gemm } from "./gemm.ts";
 import { linear, normedLinear } from "./linear.ts";
-import { zero } from "./zero.ts";
 import { columnSquares, magnitudeKernels, magnitudes, rescale, rowSquares } from "./magnitude.ts";
 import { thetaDelta, thetaGradient, thetaPartBytes } from "./theta.ts";
 import { sinks, sinksGradient } from "./sinks.ts";
@@ -86,7 +85,6 @@ export const FAMILIES: { readonly [F in keyof Families]: (on: Dispatcher, operan
   topK,
   unpack,
   widen,
-  zero,
 };
 
 /** The kernels that a GPU compiles ahead. */

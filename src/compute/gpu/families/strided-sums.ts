@@ -11,7 +11,7 @@ export function stridedSums(on: Dispatcher, product: StridedProduct): void {
   const rowsY = Math.min(rows, most);
   const inRows = x.steps.col === x.of.pitch && x.of.shape[0] === cols;
   const blocks = inRows ? rowBlocks(on, x.of) : [{ ...bind(on, x.of), rows: cols }];
-  const [from, to] = [bind(on, w.of), bind(on, y)];
+  const [from, to] = [w && bind(on, w.of), bind(on, y)];
   for (const { first, rows: count, binding, offset } of blocks) {
     const padded = Math.ceil(count / 4) * 4;
     on.dispatch(
@@ -25,10 +25,11 @@ export function stridedSums(on: Dispatcher, product: StridedProduct): void {
         xRow: x.steps.row,
         xCol: x.steps.col,
         xTerm: x.steps.term,
-        wAt: from.offset + first * w.steps.col,
-        wRow: w.steps.row,
-        wCol: w.steps.col,
-        wTerm: w.steps.term,
+        weighted: w !== undefined,
+        wAt: (from?.offset ?? 0) + first * (w?.steps.col ?? 0),
+        wRow: w?.steps.row ?? 0,
+        wCol: w?.steps.col ?? 0,
+        wTerm: w?.steps.term ?? 0,
         y: { offset: to.offset + first, pitch: y.pitch },
         accumulate,
         scale,

@@ -2,9 +2,10 @@ import type { Binding } from "../../device/buffer.ts";
 import type { DeltaBlock } from "../../device/families/delta.ts";
 import { THETA_BLOCK, THETA_UNIT, type ThetaDelta, type ThetaGradient } from "../../device/families/theta.ts";
 import { sliceRows, type Tensor } from "../../device/tensor.ts";
-import { PARTIAL_SUMS_KERNEL, PARTIAL_SUMS_WIDTH } from "../kernels/partial-sums.ts";
+import { stridedSums } from "./strided-sums.ts";
 import { THETA_DELTA_KERNEL, THETA_GRADIENT_KERNEL, THETA_THREADS, THETA_TILE } from "../kernels/theta.ts";
 import { bind, rowBlocks } from "../bindings.ts";
+import { addedParts } from "../../device/families/strided-sums.ts";
 import type { Dispatcher } from "../context.ts";
 import { rowsOfWork } from "../work.ts";
 
@@ -134,20 +135,7 @@ export function thetaGradient(on: Dispatcher, { layer, key, g, target, parts }: 
       [Math.ceil(bases / THETA_TILE.bases), slices],
       count * cols * bases * DRAW_WORK,
     );
-    const to = bind(on, target);
-    on.dispatch(
-      PARTIAL_SUMS_KERNEL,
-      {
-        cols: bases,
-        parts: slices,
-        partStride: bases,
-        rowStride: 0,
-        colStride: 1,
-        target: to,
-        scale: layer.scale * THETA_UNIT,
-      },
-      [parts, to],
-      [Math.ceil(bases / PARTIAL_SUMS_WIDTH), 1],
-    );
+    const steps = { row: 0, col: 1, term: bases };
+    stridedSums(on, addedParts(parts, slices, steps, target, layer.scale * THETA_UNIT));
   }
 }

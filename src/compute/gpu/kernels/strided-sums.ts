@@ -13,6 +13,7 @@ const stridedSumsParameters = uniformStruct({
   xRow: "u32",
   xCol: "u32",
   xTerm: "u32",
+  weighted: "flag", // by w; else all its numbers are 1
   wAt: "u32",
   wRow: "u32",
   wCol: "u32",

@@ -27,7 +27,11 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     var part = 0.0;
     for (var t = begin; t < min(begin + 256u, p.terms); t++) {
       let x_index = x_first + t * p.x_term;
-      part += stored4_x(x_index / 4u)[x_index % 4u] * w[w_first + t * p.w_term];
+      var value = stored4_x(x_index / 4u)[x_index % 4u];
+      if (p.weighted == 1u) {
+        value *= w[w_first + t * p.w_term];
+      }
+      part += value;
     }
     total += part;
   }

@@ -106,6 +106,7 @@ export function rowKernel(m: Machine, kernel: RowKernel): void {
     places.set(of, to);
     if (op === "load") m.load(to, { word: wordOf(String(data)), index }, count);
     else if (op === "parameter") m.broadcastArgument(to, numberAt(String(data)));
+    else if (op === "number") m.constant(to, bitsOf(Number(data)));
     else if (op === "unless") m.andNot(to, a, chosen);
     else if (op === "within") m.and(to, a, mask);
     else if (op === "root") m.squareRoot(to, a);
@@ -182,7 +183,7 @@ export function rowKernel(m: Machine, kernel: RowKernel): void {
 
   const used = new Set(all.filter(({ isEach }) => isEach).flatMap(({ args }) => args));
   const isNear = (of: Node): boolean =>
-    of.op === "number" || of.op === "bits" || (of.op === "parameter" && !used.has(of));
+    (of.op === "number" && !values.includes(of)) || of.op === "bits" || (of.op === "parameter" && !used.has(of));
   /** What is the same in all columns, once so many sums are known. */
   const scalars = (level: number): Node[] =>
     all.filter((of) => !of.isEach && of.level === level && of.op !== "sum" && !isNear(of));

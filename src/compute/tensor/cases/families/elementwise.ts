@@ -3,6 +3,7 @@ import { sliceCols } from "../../../device/tensor.ts";
 import { evaluate } from "../../../rows/f64.ts";
 import { ACTIVATIONS, clampedGate, gatedActivation } from "../../../rows/gates.ts";
 import { recordAdded } from "../../elementwise.ts";
+import { recordZero } from "../../fill.ts";
 import { matrixOf } from "../../op.ts";
 import { type FamilyCase, placed, target } from "./case.ts";
 
@@ -16,6 +17,16 @@ export const ELEMENTWISE_CASES: readonly FamilyCase[] = [
       recordAdded(run, x, y);
       const added = y.matrix.data.map((value, index) => value + (x.matrix.data[index] ?? NaN));
       return [{ of: "y", tensor: y, wanted: { ...y.matrix, data: added } }];
+    },
+  },
+  {
+    family: "elementwise",
+    format: "F32",
+    name: "zero",
+    record(run) {
+      const y = target(run, 5, 40);
+      recordZero(run, y);
+      return [{ of: "y", tensor: y, wanted: matrixOf(5, 40, () => 0) }];
     },
   },
   ...gradientsInOne(),

@@ -23,16 +23,6 @@ export const WEIGHT_CASES: readonly FamilyCase[] = [
   ),
   ...KV_DTYPES.flatMap((dtype) => [filling(dtype, false), filling(dtype, true)]),
   ...NUMBER_DTYPES.map(stridedSums),
-  {
-    family: "zero",
-    format: "F32",
-    name: "",
-    record(run) {
-      const y = target(run, 5, 40);
-      run.compute("zero", { y });
-      return [{ of: "y", tensor: y, wanted: matrixOf(5, 40, () => 0) }];
-    },
-  },
 ];
 
 function products(order: GemmOrder): FamilyCase[] {
