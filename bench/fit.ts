@@ -11,7 +11,7 @@ import { fitMethod } from "../src/adapters/testing/fit.ts";
 import { fitTarget, SPECTRA } from "../src/adapters/testing/fit-targets.ts";
 import type { AdapterSettings } from "../src/adapters/method/settings.ts";
 import { singularValueSteps } from "../src/adapters/svd/singular-values.ts";
-import { finishSteps } from "../src/adapters/frozen/drawing/steps.ts";
+import { finishSteps } from "../src/adapters/frozen/drawing/bases.ts";
 import { openBenchDevice } from "./device.ts";
 import { formatTable } from "../src/terminal/table.ts";
 import { type FitPoint, fitSvg } from "./fit-svg.ts";

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { join } from "node:path";
 import { drawFactors } from "../src/adapters/frozen/drawing/factors.ts";
-import { finishSteps } from "../src/adapters/frozen/drawing/steps.ts";
+import { finishSteps } from "../src/adapters/frozen/drawing/bases.ts";
 import { basesCount, drawBases, type BasesExtent } from "../src/adapters/frozen/drawing/draw.ts";
 import { readElement, type BasisMatrix } from "../src/compute/device/matrix-storage.ts";
 import type { StdCache, StdPair } from "../src/adapters/files/std-cache.ts";

@@ -1,4 +1,4 @@
-import { adapterFlops } from "../../src/adapters/delta/scaled-bases/flops.ts";
+import { adapterFlops } from "../../src/adapters/delta/scaled-bases/shape.ts";
 import { ORDERS } from "../../src/adapters/delta/scaled-bases/orders.ts";
 import { fuse } from "../../src/adapters/delta/through-weights/fused.ts";
 import { parsePlans } from "../../src/adapters/delta/through-weights/plans.ts";

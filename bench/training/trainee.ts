@@ -1,5 +1,5 @@
 import type { Device } from "../../src/compute/device/device.ts";
-import type { Order } from "../../src/adapters/delta/scaled-bases/flops.ts";
+import type { Order } from "../../src/adapters/delta/scaled-bases/shape.ts";
 import { loadConfig } from "../../src/models/decoder/architectures/index.ts";
 import type { GeneratorName, Sparsity } from "../../src/compute/random/names.ts";
 import { spareBytes } from "../../src/train/loop/choose-options.ts";

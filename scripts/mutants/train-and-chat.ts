@@ -15,6 +15,11 @@ export const TRAIN_AND_CHAT: MutationsByFile = {
     ["keep: 1 - rate * weightDecay", "keep: 1 - weightDecay", "weight decay ignores the learning rate"],
   ],
   "src/train/model/init-adapter.ts": [
+    [
+      "JSON.stringify([name, dtype, shape])",
+      "JSON.stringify([dtype, shape])",
+      "an adapter's fingerprint ignores which module a tensor is of",
+    ],
     ["await refuseChanged(adapter, { initSha256 });", "", "missing check: a run goes on with another --init-adapter"],
   ],
   "src/train/command/show-run.ts": [

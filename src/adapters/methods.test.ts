@@ -15,7 +15,7 @@ const OTHER_MEANINGS: Readonly<Record<string, string>> = {
   "cmd/main.ts": program,
   "src/adapters/convert/convert-command.ts": "lora",
   "src/adapters/convert/convert-options.ts": "lora",
-  "src/adapters/svd/convert-command.ts": "lora",
+  "src/adapters/svd/write-lora.ts": "lora",
   "src/measure/doctor/verify/training-checks.ts": "lora, randlora, dora, nola",
   "src/measure/analyze/cka/cka-command.ts": "full",
   "src/measure/analyze/cka/cka.ts": "full",

@@ -18,7 +18,7 @@ import { nola } from "./nola/method.ts";
 import type { AdapterPlan, PlanOptions } from "./method/plan.ts";
 import { pranc } from "./pranc/method.ts";
 import { randlora } from "./randlora/method.ts";
-import { type Tolerate, tolerating } from "./files/tolerate.ts";
+import { type Tolerate, tolerating } from "./files/values.ts";
 import type { Adapter, WrittenSettings } from "./files/adapter.ts";
 import { vera } from "./vera/method.ts";
 

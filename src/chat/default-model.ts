@@ -1,7 +1,7 @@
 import { readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { openAdapter } from "../adapters/formats/open.ts";
-import { onePerAdapter } from "../adapters/merge/combine/wish.ts";
+import { onePerAdapter } from "../adapters/merge/combine/plans.ts";
 import { Contradiction } from "../files/errors.ts";
 import { itemAt } from "../files/item-at.ts";
 import { isJsonObject } from "../files/json.ts";

@@ -1,9 +1,8 @@
 import { type BaseModel, isConv1d, isOfExpert, isRouter, linearModules, modelTypeOf, type Within } from "./base.ts";
-import { findWeight, textPartOf, unshiftPath } from "./module-paths.ts";
+import { findWeight, modulePath, targetName, textPartOf, unshiftPath } from "./module-paths.ts";
 import { type ExpertParameter, expertParameters, factorPrefixes } from "./experts.ts";
 import { isOutputEmbedding, lastSegment } from "./embeddings.ts";
 import { layerOf } from "./layers.ts";
-import { modulePath, targetName } from "./spelling.ts";
 import { defaultTargets, targetMatcher, type TargetRules } from "./targets.ts";
 import { RandloraError } from "../../files/errors.ts";
 import { isKernelDtype } from "../../compute/device/dtype.ts";

@@ -1,7 +1,6 @@
 import { Contradiction, RandloraError } from "../../files/errors.ts";
 import { isGgufName } from "../../files/gguf/format.ts";
 import { adapterOrModel } from "../adapter-or-model.ts";
-import { findKind } from "../formats/find-kind.ts";
 import { localPath } from "../../models/folder/local-path.ts";
 import { locateModel } from "../../models/folder/locate.ts";
 import type { Context } from "../../terminal/options/command.ts";
@@ -12,8 +11,8 @@ import { writeGgufAdapter } from "./gguf-adapter.ts";
 import type { Outtype } from "../merge/outtypes.ts";
 import { writeModel } from "../merge/to-files/merge-command.ts";
 import { methodOfAdapter } from "../methods.ts";
-import { openAdapter } from "../formats/open.ts";
-import { convertToLora } from "../svd/convert-command.ts";
+import { findKind, openAdapter } from "../formats/open.ts";
+import { convertToLora } from "../svd/write-lora.ts";
 
 /** Writes an adapter in another format, or a model as GGUF. @throws RandloraError `usage` for options of other formats; as `convertAdapter` */
 export async function convert(name: string, options: ConvertFlags, context: Context): Promise<void> {

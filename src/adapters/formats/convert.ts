@@ -7,7 +7,7 @@ import { oneLine } from "../../files/failure.ts";
 import { modelFolderObjection } from "../../files/model-files.ts";
 import type { Adapter, AdapterContent, AdapterTensor } from "../files/adapter.ts";
 import { beginClassesBeside, CLASSES_FILE, classesText } from "../files/classes-file.ts";
-import { writeJson } from "./json-write.ts";
+import { writeJson } from "./json.ts";
 import { writePeft } from "./peft-write.ts";
 import { methodOfAdapter } from "../methods.ts";
 import { type ConversionWish, type ConvertedContent, isInPeft } from "../method/method.ts";

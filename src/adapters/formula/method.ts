@@ -30,8 +30,17 @@ import type { Method, Placement, Trainable } from "../method/training.ts";
 import type { AdapterSettings } from "../method/settings.ts";
 import { shapeElements } from "../../files/safetensors/header.ts";
 import { formulaDeltas, type FormulaLayer } from "./deltas.ts";
-import { type ConfigRules, dropoutKeys, ownKeys, readConfig, type Sizes } from "./config.ts";
-import { type Formula, laterRows, rowsOf, stridedWeight } from "./formula.ts";
+import {
+  type ConfigRules,
+  dropoutKeys,
+  type Formula,
+  laterRows,
+  ownKeys,
+  readConfig,
+  rowsOf,
+  type Sizes,
+  stridedWeight,
+} from "./formula.ts";
 
 /** What makes a method of a formula for ΔW. The rest (files, fitting, merging, training) is the same for all. */
 export interface FormulaMethod<

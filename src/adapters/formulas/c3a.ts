@@ -4,8 +4,7 @@ import { recordZero } from "../../compute/tensor/fill.ts";
 import { recordStridedSums } from "../../compute/tensor/strided-sums.ts";
 import type { Tensor } from "../../compute/tensor/tensor.ts";
 import { itemAt } from "../../files/item-at.ts";
-import { type DeltaRows, type Formula, moveStrided, partFrom, tooManyBlocks } from "../formula/formula.ts";
-import type { Sizes } from "../formula/config.ts";
+import { type DeltaRows, type Formula, moveStrided, partFrom, type Sizes, tooManyBlocks } from "../formula/formula.ts";
 import { type FormulaMethod, formulaMethod } from "../formula/method.ts";
 import type { ModuleShape } from "../method/method.ts";
 

@@ -5,8 +5,7 @@ import type { Run } from "../../compute/tensor/run.ts";
 import { recordStridedSums } from "../../compute/tensor/strided-sums.ts";
 import { sliceRows, type Tensor } from "../../compute/tensor/tensor.ts";
 import { itemAt } from "../../files/item-at.ts";
-import type { DeltaRows, Formula } from "../formula/formula.ts";
-import type { Sizes } from "../formula/config.ts";
+import type { DeltaRows, Formula, Sizes } from "../formula/formula.ts";
 import { type FormulaMethod, formulaMethod } from "../formula/method.ts";
 import type { ModuleShape } from "../method/method.ts";
 

@@ -12,9 +12,9 @@ import {
   moveStrided,
   ones,
   partFrom,
+  type Sizes,
   tooManyBlocks,
 } from "../formula/formula.ts";
-import type { Sizes } from "../formula/config.ts";
 import { type FormulaMethod, formulaMethod } from "../formula/method.ts";
 import type { ModuleShape } from "../method/method.ts";
 

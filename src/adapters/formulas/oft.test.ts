@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
 import type { JsonObject } from "../../files/lossless-json.ts";
-import { readConfig } from "../formula/config.ts";
+import { readConfig } from "../formula/formula.ts";
 import { testFormula } from "../testing/formula.ts";
 import { OFT } from "./oft.ts";
 

@@ -5,8 +5,15 @@ import { recordStridedSums } from "../../compute/tensor/strided-sums.ts";
 import type { Tensor } from "../../compute/tensor/tensor.ts";
 import { itemAt } from "../../files/item-at.ts";
 import { positiveInteger } from "../base/config-keys.ts";
-import { blocksOf, type DeltaRows, type Formula, moveStrided, partFrom, tooManyBlocks } from "../formula/formula.ts";
-import type { Sizes } from "../formula/config.ts";
+import {
+  blocksOf,
+  type DeltaRows,
+  type Formula,
+  moveStrided,
+  partFrom,
+  type Sizes,
+  tooManyBlocks,
+} from "../formula/formula.ts";
 import { type FormulaMethod, formulaMethod } from "../formula/method.ts";
 import type { ModuleShape } from "../method/method.ts";
 import { Blocks, cayley, neumann } from "./cayley.ts";

@@ -1,10 +1,9 @@
 import type { FloatGrid, GeneratorName } from "../../compute/random/names.ts";
 import type { JsonObject } from "../../files/lossless-json.ts";
 import type { Adapter, AdapterTensor } from "../files/adapter.ts";
-import type { Bases, BasesExtent } from "./drawing/bases.ts";
+import type { Bases, BasesExtent, Steps } from "./drawing/bases.ts";
 import type { SavedProjection } from "./drawing/saved.ts";
 import type { StdCache } from "../files/std-cache.ts";
-import type { Steps } from "./drawing/steps.ts";
 
 /**
  * A pair of random matrices that all layers of an adapter share and none trains: what a method says of its own, so that

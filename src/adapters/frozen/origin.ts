@@ -11,9 +11,8 @@ import { targetMatcher } from "../base/targets.ts";
 import type { GeneratorName } from "../../compute/random/names.ts";
 import { describe, sharedName } from "../files/shared-tensors.ts";
 import type { BasesOrigin, PlanOptions } from "../method/plan.ts";
-import type { Bases, BasesExtent } from "./drawing/bases.ts";
+import { type Bases, type BasesExtent, takeSteps } from "./drawing/bases.ts";
 import { type StdCache, userStdCache } from "../files/std-cache.ts";
-import { takeSteps } from "./drawing/steps.ts";
 import { gridOfLayers } from "./grid.ts";
 import type { Drawn, FrozenKind, FrozenRecord, FrozenSettings, SavedTensors } from "./kind.ts";
 

@@ -5,7 +5,7 @@ import { sharedName } from "../files/shared-tensors.ts";
 import { computedTensor } from "../files/tensors.ts";
 import { readF32 } from "../files/values.ts";
 import { userStdCache } from "../files/std-cache.ts";
-import { takeSteps } from "./drawing/steps.ts";
+import { takeSteps } from "./drawing/bases.ts";
 import type { Drawn, FrozenKind, FrozenRecord, FrozenSettings, SavedTensors } from "./kind.ts";
 import type { FrozenOrigin, LoadOptions } from "./origin.ts";
 

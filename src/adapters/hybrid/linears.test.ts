@@ -9,7 +9,7 @@ import { dropoutFactor, type DropoutMask } from "../../compute/random/dropout.ts
 import { Run } from "../../compute/tensor/run.ts";
 import { Tape } from "../../compute/tensor/tape.ts";
 import { sliceRows } from "../../compute/tensor/tensor.ts";
-import type { OrderPlan } from "../delta/scaled-bases/flops.ts";
+import type { OrderPlan } from "../delta/scaled-bases/shape.ts";
 import { TrainedBilinear } from "../delta/scaled-bases/trained.ts";
 import { TrainingBases } from "../delta/scaled-bases/training-bases.ts";
 import { LowRankLinears } from "../delta/low-rank/linears.ts";

@@ -1,14 +1,21 @@
-import type { Device } from "../../compute/device/device.ts";
+import { dirname, join } from "node:path";
+import type { Device, DeviceBuffer } from "../../compute/device/device.ts";
+import { BLOCKS_NAMES, type KernelDtype } from "../../compute/device/dtype.ts";
+import type { Finish, WeightRows } from "../../compute/device/families/finish.ts";
 import { ownedBy } from "../../compute/device/owned.ts";
 import type { GeneratorName } from "../../compute/random/names.ts";
+import type { Run } from "../../compute/tensor/run.ts";
+import { oneLine } from "../../files/failure.ts";
 import { itemAt } from "../../files/item-at.ts";
+import { readOptionalJsonObject } from "../../files/read-text.ts";
+import { SETTINGS_FILE } from "../../files/run-names.ts";
+import { dtypeBytes } from "../../files/safetensors/dtype.ts";
 import type { BaseModel } from "../base/base.ts";
 import { stayingTied } from "../base/replacements.ts";
 import { openAdapter } from "../formats/open.ts";
-import type { AdapterPlan, DeltaSource, DeltasOnGpu, StoredWeight } from "../method/plan.ts";
+import type { AdapterPlan, DeltasOnGpu, DeltaSource, LayerDelta, StoredWeight } from "../method/plan.ts";
 import { planAdapter } from "../methods.ts";
 import type { PlannedDelta } from "./plan.ts";
-import type { DeltaOnGpu } from "./record-deltas.ts";
 
 /** An adapter to apply. */
 export interface AdapterChoice {
@@ -99,4 +106,102 @@ export async function uploadDeltas(
     for (const { delta } of uploaded) delta.release();
     throw thrown;
   }
+}
+
+/** One adapter's share of a weight, on the GPU. */
+export interface DeltaOnGpu {
+  readonly delta: LayerDelta;
+  /** See `AdapterPlan`. */
+  readonly roundsDelta: boolean;
+}
+
+/** The block that is recorded. */
+interface BlockRecording extends Pick<Finish, "rows" | "cols" | "pitch"> {
+  readonly run: Run;
+  readonly firstRow: number;
+  readonly allocate: (label: string, bytes: number) => DeviceBuffer;
+}
+
+/** What was recorded. */
+interface Recorded {
+  readonly merged: WeightRows;
+  /** Statistics of the whole ΔW. */
+  readonly whole: DeviceBuffer;
+  /**
+   * Statistics of the last step where there were several: they tell whether the result is finite, and neither these nor
+   * those of the whole how many weights have changed.
+   */
+  readonly last: DeviceBuffer | undefined;
+}
+
+/** W + Σ ΔW, rounded once to `target`. */
+export function recordOnce(
+  block: BlockRecording,
+  deltas: readonly DeltaOnGpu[],
+  weight: WeightRows,
+  target: KernelDtype,
+): Recorded {
+  const merged = rows(block, "merged", target);
+  const delta = formed(block, deltas, weight, weight);
+  return { merged, whole: finish(block, { weight, delta, target: merged }), last: undefined };
+}
+
+/** W + ΔW + ΔW + …, rounded to the dtype of W after each, and each ΔW before where PEFT does so. */
+export function recordAsPeft(block: BlockRecording, deltas: readonly DeltaOnGpu[], weight: WeightRows): Recorded {
+  let merged = weight;
+  let last = weight.buffer;
+  for (const one of deltas) {
+    const target = rows(block, "merged", weight.dtype);
+    const delta = formed(block, [one], weight, merged);
+    last = finish(block, { weight: merged, delta, target, roundDelta: one.roundsDelta });
+    merged = target;
+  }
+  if (deltas.length === 1) return { merged, whole: last, last: undefined };
+  // Computed again for what is said of the whole: no step has seen it.
+  const delta = formed(block, deltas, weight, weight);
+  return { merged, whole: finish(block, { delta, target: rows(block, "sum", "F32") }), last };
+}
+
+/** Σ ΔW in f32, of a weight and for what the sum will be added to. */
+function formed(
+  block: BlockRecording,
+  deltas: readonly DeltaOnGpu[],
+  weight: WeightRows,
+  onto: WeightRows,
+): DeviceBuffer {
+  const { run, firstRow, rows: count, cols, pitch } = block;
+  const { buffer: target } = rows(block, "ΔW", "F32");
+  const known = { cols, pitch, weight, onto, scratch: () => rows(block, "ΔW of one", "F32").buffer };
+  for (const [index, { delta }] of deltas.entries()) {
+    delta.form(run, { firstRow, rows: count, target, accumulate: index > 0, ...known });
+  }
+  return target;
+}
+
+/** Returns the statistics. */
+function finish(block: BlockRecording, part: Omit<Finish, "rows" | "cols" | "pitch" | "statistics">): DeviceBuffer {
+  const { run, allocate, rows: count, cols, pitch } = block;
+  const { statistics: bytes } = run.device.scratchBytes("finish", { rows: count, cols });
+  const statistics = allocate("statistics", bytes);
+  run.compute("finish", { rows: count, cols, pitch, ...part, statistics });
+  return statistics;
+}
+
+function rows(block: BlockRecording, label: string, dtype: KernelDtype): WeightRows {
+  return { buffer: block.allocate(label, block.rows * block.pitch * dtypeBytes(dtype)), dtype };
+}
+
+/**
+ * For the user, where the adapter of a run (its folder, or one in it) was trained beside quantized weights: it is merged
+ * into others. None where nothing says so.
+ */
+export async function noteOfBlocks(path: string): Promise<readonly string[]> {
+  for (const folder of [path, dirname(path)]) {
+    // A run.json that cannot be read is no reason not to merge: the adapter says for itself what it is.
+    const { quantize } = await readOptionalJsonObject(join(folder, SETTINGS_FILE)).catch(() => ({ quantize: null }));
+    const name = BLOCKS_NAMES.find((one) => one === quantize);
+    if (name === undefined) continue;
+    return [`${oneLine(path)}: trained beside weights in ${name} (--quantize), and merged into the weights as stored`];
+  }
+  return [];
 }

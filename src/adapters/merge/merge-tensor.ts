@@ -9,7 +9,7 @@ import type { TensorSource } from "./plan.ts";
 import type { WeightRows } from "../../compute/device/families/finish.ts";
 import { itemAt } from "../../files/item-at.ts";
 import { Run } from "../../compute/tensor/run.ts";
-import { type DeltaOnGpu, recordAsPeft, recordOnce } from "./record-deltas.ts";
+import { type DeltaOnGpu, recordAsPeft, recordOnce } from "./loaded-adapter.ts";
 import { repitched } from "../../compute/tensor/repitch.ts";
 
 /**

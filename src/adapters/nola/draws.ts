@@ -7,8 +7,7 @@ import { RandloraError } from "../../files/errors.ts";
 import { oneLine } from "../../files/failure.ts";
 import { type JsonObject, toPlain } from "../../files/lossless-json.ts";
 import type { Adapter } from "../files/adapter.ts";
-import { parseSettings } from "../base/config-keys.ts";
-import { drawnDimension, sha256 } from "../frozen/record-keys.ts";
+import { drawnDimension, parseSettings, sha256 } from "../base/config-keys.ts";
 import type { NolaConfig } from "./config.ts";
 
 /**

@@ -8,9 +8,8 @@ import { oneLine, quote } from "../../files/failure.ts";
 import { itemAt } from "../../files/item-at.ts";
 import { fromBigInt, type JsonObject, toPlain } from "../../files/lossless-json.ts";
 import type { Adapter } from "../files/adapter.ts";
-import { parseSettings, prngKey } from "../base/config-keys.ts";
+import { drawnDimension, parseSettings, prngKey, sha256 } from "../base/config-keys.ts";
 import type { DeltaSample } from "../method/plan.ts";
-import { drawnDimension, sha256 } from "../frozen/record-keys.ts";
 
 /*
  * The bases θ_i of PRANC (Nooralinejad et al., arXiv:2206.08464) as philox-v1 draws them. Basis i is one long vector over

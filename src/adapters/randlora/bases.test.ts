@@ -2,7 +2,7 @@ import { expect, test } from "bun:test";
 import type { JsonObject } from "../../files/lossless-json.ts";
 import { gridOfWeights } from "../frozen/grid.ts";
 import { drawsAlike } from "../frozen/training.ts";
-import { finishSteps } from "../frozen/drawing/steps.ts";
+import { finishSteps } from "../frozen/drawing/bases.ts";
 import { MemoryStdCache } from "../testing/drawn-bases.ts";
 import { readElement } from "../../compute/device/matrix-storage.ts";
 import { RANDLORA_BASES } from "./bases.ts";

@@ -13,12 +13,11 @@ import { RandloraError } from "../../files/errors.ts";
 import { oneLine } from "../../files/failure.ts";
 import { toPlain } from "../../files/lossless-json.ts";
 import type { AdapterTensor } from "../files/adapter.ts";
-import { finiteNumber, parseSettings } from "../base/config-keys.ts";
+import { drawnDimension, finiteNumber, parseSettings, RECORD_KEYS } from "../base/config-keys.ts";
 import { basesCount, type BasesSpec } from "../frozen/drawing/bases.ts";
 import { drawSteps, fingerprintSteps } from "../frozen/drawing/draw.ts";
 import { fromProjections } from "../frozen/drawing/saved.ts";
 import type { Drawn, FrozenKind, FrozenRecord, FrozenSettings } from "../frozen/kind.ts";
-import { drawnDimension, RECORD_KEYS } from "../frozen/record-keys.ts";
 import { readF32 } from "../files/values.ts";
 
 /** What the pair is drawn at: A (r, 1, min), B (max, ⌈min/r⌉, r). */

@@ -8,8 +8,7 @@ import { findTargets, type Targets } from "../base/target-modules.ts";
 import { lowRankFlops } from "../delta/low-rank/linears.ts";
 import { countMagnitudes, magnitudeFlops, withMagnitude } from "../delta/magnitude/trainable.ts";
 import { readMagnitudes } from "../delta/magnitude/vectors.ts";
-import { fewestFlops } from "../delta/scaled-bases/flops.ts";
-import type { BilinearShape } from "../delta/scaled-bases/shape.ts";
+import { type BilinearShape, fewestFlops } from "../delta/scaled-bases/shape.ts";
 import { placeBilinear } from "../delta/scaled-bases/place.ts";
 import { recordOf, sizesOf } from "../frozen/origin.ts";
 import {

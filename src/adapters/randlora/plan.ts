@@ -5,7 +5,7 @@ import type { Adapter } from "../files/adapter.ts";
 import type { BaseModel } from "../base/base.ts";
 import { withMagnitudes } from "../delta/magnitude/deltas.ts";
 import { type MagnitudeName, moduleOfMagnitude } from "../delta/magnitude/vectors.ts";
-import { bilinearDeltas, type BilinearLayer } from "../delta/scaled-bases/deltas.ts";
+import { bilinearDeltas, type BilinearLayer } from "../delta/scaled-bases/delta.ts";
 import { type BilinearShape, bilinearShape } from "../delta/scaled-bases/shape.ts";
 import { isShared } from "../files/shared-tensors.ts";
 import { fitAdapter, type TrainedTensors } from "../method/fit.ts";

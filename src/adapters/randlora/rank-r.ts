@@ -9,7 +9,7 @@ import { itemAt } from "../../files/item-at.ts";
 import { DerivedFactors } from "../delta/low-rank/derived.ts";
 import { derivedDeltas } from "../delta/low-rank/product.ts";
 import { Transposition } from "../delta/low-rank/stacks.ts";
-import type { BilinearLayer, BilinearPlan } from "../delta/scaled-bases/deltas.ts";
+import type { BilinearLayer, BilinearPlan } from "../delta/scaled-bases/delta.ts";
 import type { BilinearShape } from "../delta/scaled-bases/shape.ts";
 import type { BilinearAdapter } from "../delta/scaled-bases/place.ts";
 import { TrainingBases } from "../delta/scaled-bases/training-bases.ts";

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import * as fc from "fast-check";
 import { itemAt } from "../../files/item-at.ts";
-import { finishSteps } from "../frozen/drawing/steps.ts";
+import { finishSteps } from "../frozen/drawing/bases.ts";
 import { noise } from "../merge/testing/models.ts";
 import { singularValues } from "../testing/singular-values.ts";
 import { type BestFactors, bestFactorSteps, bestFactorsWork, type Kept } from "./best-factors.ts";

@@ -1,4 +1,4 @@
-import type { Steps } from "../frozen/drawing/steps.ts";
+import type { Steps } from "../frozen/drawing/bases.ts";
 import { eigenpairSteps, eigenpairWork } from "./eigenvectors.ts";
 import { type Dense, gramSteps } from "./gram.ts";
 import { combined, RANK_TOLERANCE } from "./singular-values.ts";

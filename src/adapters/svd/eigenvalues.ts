@@ -1,4 +1,4 @@
-import type { Steps } from "../frozen/drawing/steps.ts";
+import type { Steps } from "../frozen/drawing/bases.ts";
 
 /** A symmetric matrix of which the lower triangle is given, rows `pitch` elements apart. It is overwritten with reflections. */
 export interface Symmetric {

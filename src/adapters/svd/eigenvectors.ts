@@ -1,4 +1,4 @@
-import type { Steps } from "../frozen/drawing/steps.ts";
+import type { Steps } from "../frozen/drawing/bases.ts";
 import { at, type Symmetric, type Tridiagonal, tridiagonalSteps, tridiagonalValueSteps } from "./eigenvalues.ts";
 
 /** Eigenvalues, the largest first, and the vectors of the first of them. */

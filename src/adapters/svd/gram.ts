@@ -1,4 +1,4 @@
-import type { Steps } from "../frozen/drawing/steps.ts";
+import type { Steps } from "../frozen/drawing/bases.ts";
 import type { Symmetric } from "./eigenvalues.ts";
 
 /** A matrix as it lies in memory, row-major without gaps. */

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import * as fc from "fast-check";
-import { finishSteps, takeSteps } from "../frozen/drawing/steps.ts";
+import { finishSteps, takeSteps } from "../frozen/drawing/bases.ts";
 import { eigenvalueSteps } from "./eigenvalues.ts";
 import { effectiveRank, numericalRank, singularValueSteps, singularWork } from "./singular-values.ts";
 

@@ -1,4 +1,4 @@
-import type { Steps } from "../frozen/drawing/steps.ts";
+import type { Steps } from "../frozen/drawing/bases.ts";
 import { at, eigenvalueSteps } from "./eigenvalues.ts";
 import { type Dense, gramSteps } from "./gram.ts";
 

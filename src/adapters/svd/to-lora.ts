@@ -5,7 +5,7 @@ import { oneLine, quote } from "../../files/failure.ts";
 import { isEmbedding, isOutputEmbedding } from "../base/embeddings.ts";
 import type { AdaptedLayer } from "../base/layers.ts";
 import { memoryTensor } from "../files/tensors.ts";
-import { takeSteps } from "../frozen/drawing/steps.ts";
+import { takeSteps } from "../frozen/drawing/bases.ts";
 import { LORA_TENSORS, patternPath, plainLoraKeys } from "../lora/config.ts";
 import type { OpenDeltas } from "../merge/in-memory/deltas.ts";
 import { newConfig } from "../method/train.ts";

@@ -5,7 +5,7 @@ import { pitchOf, type Shape, type Tensor, tensorIn } from "../../compute/tensor
 import { MemoryStdCache } from "./drawn-bases.ts";
 import { type Bases, type BasesSpec, drawBases } from "../frozen/drawing/draw.ts";
 import { drawFactors, type FactorsSpec } from "../frozen/drawing/factors.ts";
-import { finishSteps } from "../frozen/drawing/steps.ts";
+import { finishSteps } from "../frozen/drawing/bases.ts";
 import type { BilinearShape } from "../delta/scaled-bases/shape.ts";
 
 /** Every way in which bases are stored. */

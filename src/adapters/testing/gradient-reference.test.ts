@@ -4,7 +4,7 @@ import { itemAt } from "../../files/item-at.ts";
 import { drawBases } from "../frozen/drawing/draw.ts";
 import { randloraShape } from "../randlora/plan.ts";
 import { MemoryStdCache } from "./drawn-bases.ts";
-import type { DeltaLayer } from "../delta/scaled-bases/deltas.ts";
+import type { DeltaLayer } from "../delta/scaled-bases/delta.ts";
 import { adapterGradients, adapterOutput } from "./gradient-reference.ts";
 
 function waves(length: number, seed: number): Float64Array {

@@ -1,6 +1,6 @@
 import type { Bases } from "../frozen/drawing/bases.ts";
 import { itemAt } from "../../files/item-at.ts";
-import { type DeltaLayer, deltaReference } from "../delta/scaled-bases/deltas.ts";
+import { type DeltaLayer, deltaReference } from "../delta/scaled-bases/delta.ts";
 import { readElement } from "../../compute/device/matrix-storage.ts";
 import { pairOf } from "../../compute/device/pairing.ts";
 

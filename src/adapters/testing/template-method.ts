@@ -3,8 +3,7 @@ import { kaimingUniform } from "../../compute/random/kaiming.ts";
 import { recordGemm } from "../../compute/tensor/gemm.ts";
 import { sliceRows } from "../../compute/tensor/tensor.ts";
 import { itemAt } from "../../files/item-at.ts";
-import type { Formula } from "../formula/formula.ts";
-import type { Sizes } from "../formula/config.ts";
+import type { Formula, Sizes } from "../formula/formula.ts";
 import { type FormulaMethod, formulaMethod } from "../formula/method.ts";
 import type { ModuleShape } from "../method/method.ts";
 

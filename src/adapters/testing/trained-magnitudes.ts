@@ -4,7 +4,7 @@ import type { Staging } from "../../compute/device/staging.ts";
 import { sliceRows } from "../../compute/tensor/tensor.ts";
 import { itemAt } from "../../files/item-at.ts";
 import { withMagnitude } from "../delta/magnitude/trainable.ts";
-import { deltaReference } from "../delta/scaled-bases/deltas.ts";
+import { deltaReference } from "../delta/scaled-bases/delta.ts";
 import { memoryTensor } from "../files/tensors.ts";
 import { trainableLora } from "../lora/method.ts";
 import { randloraShape } from "../randlora/plan.ts";

@@ -1,12 +1,12 @@
 import * as v from "valibot";
 import { readElement } from "../../compute/device/matrix-storage.ts";
-import { type FloatGrid } from "../../compute/random/names.ts";
+import type { FloatGrid } from "../../compute/random/names.ts";
 import { sha256OfF32 } from "../../compute/random/sha256.ts";
 import { RandloraError } from "../../files/errors.ts";
 import { oneLine, quote } from "../../files/failure.ts";
 import { itemAt } from "../../files/item-at.ts";
 import { toPlain } from "../../files/lossless-json.ts";
-import { parseSettings } from "../base/config-keys.ts";
+import { drawnDimension, parseSettings, RECORD_KEYS } from "../base/config-keys.ts";
 import { sharedName } from "../files/shared-tensors.ts";
 import {
   drawFactorHeads,
@@ -17,7 +17,6 @@ import {
   savedFactors,
 } from "../frozen/drawing/factors.ts";
 import type { Drawn, FrozenKind, FrozenRecord, FrozenSettings } from "../frozen/kind.ts";
-import { drawnDimension, RECORD_KEYS } from "../frozen/record-keys.ts";
 import { readF32 } from "../files/values.ts";
 import { veraConfig } from "./config.ts";
 

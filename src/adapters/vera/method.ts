@@ -5,7 +5,7 @@ import { RandloraError } from "../../files/errors.ts";
 import { fromBigInt } from "../../files/lossless-json.ts";
 import type { Adapter } from "../files/adapter.ts";
 import { findTargets, type Targets } from "../base/target-modules.ts";
-import { fewestFlops } from "../delta/scaled-bases/flops.ts";
+import { fewestFlops } from "../delta/scaled-bases/shape.ts";
 import { placeBilinear } from "../delta/scaled-bases/place.ts";
 import { drawsFactors, FACTOR_GENERATORS } from "../frozen/drawing/factors.ts";
 import { recordOf } from "../frozen/origin.ts";

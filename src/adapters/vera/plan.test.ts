@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { drawFactors } from "../frozen/drawing/factors.ts";
-import { finishSteps } from "../frozen/drawing/steps.ts";
+import { finishSteps } from "../frozen/drawing/bases.ts";
 import { baseOf, f32, numbers } from "../testing/adapters.ts";
 import { foreignFactors, type TestVera, veraTensors, withVera } from "../testing/vera.ts";
 import { planVera } from "./plan.ts";

@@ -2,7 +2,7 @@ import { RandloraError } from "../../files/errors.ts";
 import { oneLine, quote } from "../../files/failure.ts";
 import type { Adapter } from "../files/adapter.ts";
 import type { BaseModel } from "../base/base.ts";
-import { bilinearDeltas, type BilinearLayer } from "../delta/scaled-bases/deltas.ts";
+import { bilinearDeltas, type BilinearLayer } from "../delta/scaled-bases/delta.ts";
 import { type BilinearShape, bilinearShape } from "../delta/scaled-bases/shape.ts";
 import { isShared } from "../files/shared-tensors.ts";
 import { fitAdapter, type TrainedTensors } from "../method/fit.ts";

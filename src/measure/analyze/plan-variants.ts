@@ -5,7 +5,7 @@ import { loadConfig } from "../../models/decoder/architectures/index.ts";
 import { localPath } from "../../models/folder/local-path.ts";
 import { locateModel, type ModelLocation } from "../../models/folder/locate.ts";
 import type { GeneratorName } from "../../compute/random/names.ts";
-import { findKind } from "../../adapters/formats/find-kind.ts";
+import { findKind } from "../../adapters/formats/open.ts";
 import { readRun } from "../../models/folder/run.ts";
 import type { ImageConfig } from "../../models/vision/config.ts";
 import type { EncoderConfig } from "../../models/vision/encoder.ts";

@@ -8,8 +8,12 @@ import type { FloatGrid, GeneratorName, Sparsity } from "../../compute/random/na
 import { philoxFill, philoxStream } from "../../compute/random/philox.ts";
 import { type Bases, basesCount, drawBases } from "../../adapters/frozen/drawing/draw.ts";
 import { bilinearShape } from "../../adapters/delta/scaled-bases/shape.ts";
-import { type DeltaLayer, deltaReference } from "../../adapters/delta/scaled-bases/deltas.ts";
-import { DeltaBases, type DeltaLayerOnGpu } from "../../adapters/delta/scaled-bases/delta.ts";
+import {
+  DeltaBases,
+  type DeltaLayer,
+  type DeltaLayerOnGpu,
+  deltaReference,
+} from "../../adapters/delta/scaled-bases/delta.ts";
 
 /** The layer and the bases of a trial. */
 export interface DeltaTrialSpec {

@@ -2,7 +2,7 @@ import type { MethodDefinition } from "../../adapters/method/method.ts";
 import { methodOf, planAdapter } from "../../adapters/methods.ts";
 import { openAdapter } from "../../adapters/formats/open.ts";
 import { isShared } from "../../adapters/files/shared-tensors.ts";
-import { type Tolerate, tolerating } from "../../adapters/files/tolerate.ts";
+import { type Tolerate, tolerating } from "../../adapters/files/values.ts";
 import type { Adapter, PlainConfig } from "../../adapters/files/adapter.ts";
 import type { RandloraError } from "../../files/errors.ts";
 import { SafetensorsFile } from "../../files/safetensors/file.ts";

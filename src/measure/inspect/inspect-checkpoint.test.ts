@@ -6,7 +6,7 @@ import { numbers, safetensorsBytes, writeFolder } from "../../adapters/testing/a
 import { refusalOf, TemporaryFolder } from "../../files/testing/folder.ts";
 import { writeArchitecture } from "../../models/testing/architectures.ts";
 import { CLIP, CLIP_SHAPES, DINOV2, DINOV2_SHAPES, writeImageModel } from "../../models/vision/testing/models.ts";
-import { findKind } from "../../adapters/formats/find-kind.ts";
+import { findKind } from "../../adapters/formats/open.ts";
 import { inspectCheckpoint } from "./inspect-checkpoint.ts";
 
 test("a model: its sizes, tensors by kind and by layer, files", async () => {

@@ -1,6 +1,6 @@
 import { existsSync, readdirSync, statSync } from "node:fs";
 import { basename, join } from "node:path";
-import { type Tolerate, tolerated } from "../../adapters/files/tolerate.ts";
+import { type Tolerate, tolerated } from "../../adapters/files/values.ts";
 import type { RandloraError } from "../../files/errors.ts";
 import { readConfig as readPlainConfig } from "../../models/folder/config-json.ts";
 import { openCheckpoint } from "../../models/folder/open-checkpoint.ts";

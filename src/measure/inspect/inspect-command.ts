@@ -10,7 +10,7 @@ import { ModulesBar, type Progress } from "../../terminal/progress.ts";
 import { adapterOrModel } from "../../adapters/adapter-or-model.ts";
 import { weightsIn } from "../inputs.ts";
 import { compareDeltas } from "./distance.ts";
-import { findKind } from "../../adapters/formats/find-kind.ts";
+import { findKind } from "../../adapters/formats/open.ts";
 import { type AdapterReport, inspectAdapter } from "./inspect-adapter.ts";
 import { inspectCheckpoint } from "./inspect-checkpoint.ts";
 import { type AdapterJson, adapterJson, adapterText } from "./adapter-report.ts";

@@ -3,13 +3,13 @@ import { classesBeside } from "../../adapters/merge/new-head.ts";
 import type { MethodDefinition } from "../../adapters/method/method.ts";
 import { isAdapterMethod, methodOfAdapter, METHODS } from "../../adapters/methods.ts";
 import { stat } from "node:fs/promises";
-import { adapterFingerprint } from "../../adapters/files/fingerprint.ts";
 import { openAdapter } from "../../adapters/formats/open.ts";
 import type { AdapterSettings } from "../../adapters/method/settings.ts";
 import type { Adapter } from "../../adapters/files/adapter.ts";
 import { RandloraError } from "../../files/errors.ts";
 import { oneLine } from "../../files/failure.ts";
 import { itemAt } from "../../files/item-at.ts";
+import { stringifyLossless } from "../../files/lossless-json.ts";
 import type { RunFolder } from "../run/run-folder.ts";
 import type { FlatSettings, InitialSettings, TrainSettings } from "../settings/settings.ts";
 import { newestState } from "../../models/folder/run-states.ts";
@@ -106,4 +106,26 @@ export async function classesOf(path: string): Promise<readonly string[] | undef
   await using adapter = await openAdapter(path);
   const head = headOf(adapter);
   return head && (await classesBeside(dirname(adapter.file), head.classes));
+}
+
+/** Bytes read at a time. */
+const PORTION = 8 << 20;
+
+/**
+ * SHA-256 of what an adapter is made of: configuration, what it records of its bases, and every byte of its tensors in
+ * the order of the file. Where it lies does not matter.
+ * @throws RandloraError `file`
+ */
+export async function adapterFingerprint({ config, bases, tensors }: Adapter): Promise<string> {
+  const hash = new Bun.CryptoHasher("sha256");
+  hash.update(`${stringifyLossless([config, bases ?? null], 0)}\n`);
+  for (const { name, dtype, shape, bytes, read } of tensors.values()) {
+    hash.update(`${JSON.stringify([name, dtype, shape])}\n`);
+    for (let start = 0; start < bytes; start += PORTION) {
+      const portion = new Uint8Array(Math.min(PORTION, bytes - start));
+      await read(portion, start);
+      hash.update(portion);
+    }
+  }
+  return hash.digest("hex");
 }

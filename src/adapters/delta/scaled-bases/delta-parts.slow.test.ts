@@ -7,8 +7,7 @@ import { read, uploaded } from "../../../compute/device/transfer.ts";
 import { f32ToBf16 } from "../../../files/safetensors/numbers.ts";
 import { bilinearShape } from "./shape.ts";
 import type { Bases } from "../../frozen/drawing/draw.ts";
-import { DeltaBases } from "./delta.ts";
-import { deltaReference } from "./deltas.ts";
+import { DeltaBases, deltaReference } from "./delta.ts";
 import type { BasisMatrix } from "../../../compute/device/matrix-storage.ts";
 
 let gpu: Device;

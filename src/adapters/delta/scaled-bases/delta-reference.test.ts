@@ -5,7 +5,7 @@ import { itemAt } from "../../../files/item-at.ts";
 import { type Bases, drawBases } from "../../frozen/drawing/draw.ts";
 import { randloraShape } from "../../randlora/plan.ts";
 import { MemoryStdCache } from "../../testing/drawn-bases.ts";
-import { type DeltaLayer, deltaReference } from "./deltas.ts";
+import { type DeltaLayer, deltaReference } from "./delta.ts";
 
 /** What fixtures/draws/make.py writes. */
 const DRAWS = join(import.meta.dir, "../../../../fixtures/draws");

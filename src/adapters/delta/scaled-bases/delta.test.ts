@@ -10,8 +10,7 @@ import { itemAt } from "../../../files/item-at.ts";
 import { type Bases, type BasesSpec, drawBases } from "../../frozen/drawing/draw.ts";
 import type { StdCache } from "../../files/std-cache.ts";
 import { randloraShape } from "../../randlora/plan.ts";
-import { deltaReference } from "./deltas.ts";
-import { DeltaBases } from "./delta.ts";
+import { DeltaBases, deltaReference } from "./delta.ts";
 
 let gpu: Device;
 beforeAll(async () => {

@@ -13,7 +13,7 @@ import { randloraShape } from "../../randlora/plan.ts";
 import { basesFor, error, factorsFor, numbers, placed, taken } from "../../testing/bases.ts";
 import { Parameters } from "../../method/parameters.ts";
 import { VERA_PAIRING, veraShape } from "../../vera/plan.ts";
-import { deltaReference } from "./deltas.ts";
+import { deltaReference } from "./delta.ts";
 import { TrainedBilinear } from "./trained.ts";
 import { TrainingBases } from "./training-bases.ts";
 

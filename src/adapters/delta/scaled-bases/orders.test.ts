@@ -1,8 +1,8 @@
 import { describe, expect, test } from "bun:test";
 import { randloraShape } from "../../randlora/plan.ts";
-import { adapterFlops, type OrderPlan } from "./flops.ts";
+import { adapterFlops, type OrderPlan } from "./shape.ts";
 import { orderBytes, type OrdersQuestion, planOrders } from "./orders.ts";
-import type { MatrixShape } from "./workspace.ts";
+import type { MatrixShape } from "./factored.ts";
 
 const RANK = 16;
 

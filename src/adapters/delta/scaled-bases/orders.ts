@@ -4,10 +4,9 @@ import type { PlaceOptions } from "../../method/training.ts";
 import { fuse } from "../through-weights/fused.ts";
 import { heldBytes } from "../through-weights/held.ts";
 import { parsePlans, type PlanWords } from "../through-weights/plans.ts";
-import type { TrainedModule } from "./factored.ts";
-import { adapterFlops, ORDER_NAMES, type OrderPlan, type StepSize } from "./flops.ts";
+import { type MatrixShape, type TrainedModule, workspaceSizes, type WorkspaceTerms } from "./factored.ts";
+import { adapterFlops, ORDER_NAMES, type OrderPlan, type StepSize } from "./shape.ts";
 import type { TrainingBases } from "./training-bases.ts";
-import { type MatrixShape, workspaceSizes, type WorkspaceTerms } from "./workspace.ts";
 
 /** `--compute`. */
 export type Compute = "auto" | "merged" | "factored";

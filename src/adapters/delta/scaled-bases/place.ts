@@ -5,7 +5,7 @@ import type { Method, PassKind, Placement } from "../../method/training.ts";
 import { dropoutMasks } from "../dropout.ts";
 import { weightFinder } from "../parts.ts";
 import { Scratch } from "../through-weights/held.ts";
-import type { BilinearPlan } from "./deltas.ts";
+import type { BilinearPlan } from "./delta.ts";
 import { chooseOrders, type Compute, formatOrder } from "./orders.ts";
 import { TrainedBilinear, trainedSizes } from "./trained.ts";
 import { TrainingBases } from "./training-bases.ts";

@@ -8,9 +8,9 @@ import { bf16ToF32, f32ToBf16 } from "../../../files/safetensors/numbers.ts";
 import { randloraShape } from "../../randlora/plan.ts";
 import { basesFor, error, numbers, placed, taken } from "../../testing/bases.ts";
 import { SCALE } from "../../testing/trained-bilinear.ts";
-import { deltaReference } from "./deltas.ts";
+import { deltaReference } from "./delta.ts";
 import type { TrainedModule } from "./factored.ts";
-import type { OrderPlan } from "./flops.ts";
+import type { OrderPlan } from "./shape.ts";
 import { TrainedBilinear } from "./trained.ts";
 import { TrainingBases } from "./training-bases.ts";
 

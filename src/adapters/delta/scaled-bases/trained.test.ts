@@ -26,7 +26,7 @@ import {
 } from "../../testing/trained-bilinear.ts";
 import { VERA_PAIRING, veraShape } from "../../vera/plan.ts";
 import type { TrainedModule } from "./factored.ts";
-import type { OrderPlan } from "./flops.ts";
+import type { OrderPlan } from "./shape.ts";
 import { TrainedBilinear } from "./trained.ts";
 import { TrainingBases } from "./training-bases.ts";
 

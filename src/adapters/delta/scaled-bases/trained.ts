@@ -25,11 +25,12 @@ import {
   addFactoredBackward,
   recordIntoBasis,
   type TrainedModule,
+  type WorkspaceRole,
+  workspaceSizes,
 } from "./factored.ts";
 import { type AdaptedRow, addFewRows, areFew } from "./few-rows.ts";
-import type { OrderPlan } from "./flops.ts";
+import type { OrderPlan } from "./shape.ts";
 import type { TrainingBases } from "./training-bases.ts";
-import { type WorkspaceRole, workspaceSizes } from "./workspace.ts";
 
 /** What an adapter under training is made of. */
 export interface TrainedBilinearOptions {

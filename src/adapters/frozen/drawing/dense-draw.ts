@@ -1,5 +1,5 @@
 import type { Mt19937 } from "../../../compute/random/mt19937.ts";
-import type { Steps } from "./steps.ts";
+import type { Steps } from "./bases.ts";
 import type { BasisStorage, HalfStorage } from "../../../compute/device/matrix-storage.ts";
 import { fromHalfBits } from "../../../compute/random/grid.ts";
 

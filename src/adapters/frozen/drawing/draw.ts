@@ -7,7 +7,9 @@ import {
   type BasesSpec,
   checkDrawn,
   type DrawnPair,
+  finishSteps,
   stdKey,
+  type Steps,
 } from "./bases.ts";
 import { type BasisMatrix, paddedStride } from "../../../compute/device/matrix-storage.ts";
 import { RandloraError } from "../../../files/errors.ts";
@@ -16,7 +18,6 @@ import { canDraw } from "../../../compute/random/names.ts";
 import { drawDense, drawDenseHead } from "./dense.ts";
 import { drawTernary, drawTernaryHead } from "./ternary.ts";
 import { type StdCache, type StdPair, userStdCache } from "../../files/std-cache.ts";
-import { finishSteps, type Steps } from "./steps.ts";
 
 function streamOf({ key, sparsity, min, grid }: BasesSpec, which: 0 | 1): PhiloxStream {
   return philoxStream(key, which, sparsity, min, grid);

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { drawFactorHeads, drawFactors, type FactorsSpec, savedFactors } from "./factors.ts";
 import type { SavedProjection } from "./saved.ts";
-import { finishSteps } from "./steps.ts";
+import { finishSteps } from "./bases.ts";
 import { type BasisMatrix, readElement } from "../../../compute/device/matrix-storage.ts";
 import { roundToGrid } from "../../../compute/random/grid.ts";
 import { f32ToBf16 } from "../../../files/safetensors/numbers.ts";

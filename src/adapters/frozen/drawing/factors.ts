@@ -3,11 +3,10 @@ import type { FloatGrid, GeneratorName } from "../../../compute/random/names.ts"
 import { philoxFill, philoxStream, type PhiloxStream } from "../../../compute/random/philox.ts";
 import { kaimingUniformBound, singleUniform } from "../../../compute/random/uniform.ts";
 import { roundToGrid, toHalfBits } from "../../../compute/random/grid.ts";
-import { type Bases, type BasesHead, checkDrawn } from "./bases.ts";
+import { type Bases, type BasesHead, checkDrawn, type Steps } from "./bases.ts";
 import { type DenseDraw, drawStretch } from "./dense-draw.ts";
 import { eachRow, type SavedProjection, survey } from "./saved.ts";
 import { RoundedDraw, SingleDraw } from "./single.ts";
-import type { Steps } from "./steps.ts";
 import { type BasisMatrix, paddedStride } from "../../../compute/device/matrix-storage.ts";
 
 /** What draws factors: PEFT's way, and ours, which stores nothing. */

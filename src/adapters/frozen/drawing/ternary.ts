@@ -2,9 +2,8 @@ import { RandloraError } from "../../../files/errors.ts";
 import { roundToGrid } from "../../../compute/random/grid.ts";
 import { Mt19937 } from "../../../compute/random/mt19937.ts";
 import { countTernary, packTernary, ternaryCuts, type TernaryCuts } from "../../../compute/random/ternary.ts";
-import { basesCount, type BasesExtent, type BasesHead, type BasesSpec, type DrawnPair } from "./bases.ts";
+import { basesCount, type BasesExtent, type BasesHead, type BasesSpec, type DrawnPair, type Steps } from "./bases.ts";
 import type { StdPair } from "../../files/std-cache.ts";
-import type { Steps } from "./steps.ts";
 import { paddedStride, type BasisMatrix } from "../../../compute/device/matrix-storage.ts";
 
 /** Rows that are drawn between two steps. */

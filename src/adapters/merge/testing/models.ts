@@ -8,7 +8,7 @@ import { Checkpoint } from "../../../files/safetensors/checkpoint.ts";
 import { type Dtype, dtypeBytes, type FloatDtype, type WritableFloatDtype } from "../../../files/safetensors/dtype.ts";
 import { roundFromF64, widenToF64 } from "../../../files/safetensors/numbers.ts";
 import { encodeIndex, INDEX_FILE, planShards } from "../../../files/safetensors/shards.ts";
-import { deltaReference } from "../../delta/scaled-bases/deltas.ts";
+import { deltaReference } from "../../delta/scaled-bases/delta.ts";
 import { drawBases } from "../../frozen/drawing/draw.ts";
 import { RANDLORA_BASES } from "../../randlora/bases.ts";
 import { randloraShape } from "../../randlora/plan.ts";

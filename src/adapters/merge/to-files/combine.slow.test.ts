@@ -4,7 +4,7 @@ import { loraDelta, type TestLora, writeLora } from "../../testing/lora.ts";
 import { refusalOf, TemporaryFolder } from "../../../files/testing/folder.ts";
 import { itemAt } from "../../../files/item-at.ts";
 import { keepAtRandom } from "../combine/threshold.ts";
-import type { CombineWish } from "../combine/wish.ts";
+import type { CombineWish } from "../combine/plans.ts";
 import { modelOf, MODULES, Notes, OPTIONS } from "../testing/merge.ts";
 import { readModel, rounded, weights as numbersOf, widened, writeModel } from "../testing/models.ts";
 import { merge } from "./run.ts";

@@ -19,7 +19,7 @@ import {
   writeModel,
 } from "../testing/models.ts";
 import type { FloatGrid } from "../../../compute/random/names.ts";
-import { finishSteps } from "../../frozen/drawing/steps.ts";
+import { finishSteps } from "../../frozen/drawing/bases.ts";
 import { RANDLORA_BASES } from "../../randlora/bases.ts";
 import { MemoryStdCache } from "../../testing/drawn-bases.ts";
 import { ADAPTER, LAYER, modelOf, MODULES, Notes, OPTIONS } from "../testing/merge.ts";

@@ -12,15 +12,14 @@ import { type PlannedShard, planShards } from "../../../files/safetensors/shards
 import { plannedBytes } from "../../../files/safetensors/writer.ts";
 import { ggufModel } from "../to-gguf/model.ts";
 import { type GgufPlan, planGguf } from "../to-gguf/plan.ts";
-import { combining, onePerAdapter } from "../combine/wish.ts";
+import { combining, onePerAdapter } from "../combine/plans.ts";
 import { missingConfig, type ModelConfig } from "../../../models/folder/config-json.ts";
 import { namesIn } from "../../../models/folder/copy.ts";
 import { isLoneFile, writeModelFiles } from "./output.ts";
 import { labelsOf } from "../new-head.ts";
-import { planAdapters } from "../loaded-adapter.ts";
+import { noteOfBlocks, planAdapters } from "../loaded-adapter.ts";
 import { MergedCheckpoint } from "../merged-checkpoint.ts";
 import type { MergePlan, OutputTensor } from "../plan.ts";
-import { noteOfBlocks } from "../trained-in-blocks.ts";
 import type { MergeOptions, MergeSummary } from "./types.ts";
 
 /** A merge of which everything is known but the values: what is read, and what will be written. */

@@ -7,7 +7,7 @@ import type { OutputDtype } from "../../../files/safetensors/dtype.ts";
 import type { BasesOrigin } from "../../method/plan.ts";
 import type { Outtype } from "../outtypes.ts";
 import type { Rounding } from "../merge-tensor.ts";
-import type { CombineWish } from "../combine/wish.ts";
+import type { CombineWish } from "../combine/plans.ts";
 import type { TensorReport } from "../tensor-stream.ts";
 
 /**

@@ -1,4 +1,4 @@
-import { type Steps, takeSteps } from "../../../adapters/frozen/drawing/steps.ts";
+import { type Steps, takeSteps } from "../../../adapters/frozen/drawing/bases.ts";
 import { RandloraError } from "../../../files/errors.ts";
 import { oneLine } from "../../../files/failure.ts";
 import type { Variant } from "../plan-variants.ts";

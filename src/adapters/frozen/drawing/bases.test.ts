@@ -2,8 +2,7 @@ import { expect, test } from "bun:test";
 import type { GeneratorName, Sparsity } from "../../../compute/random/names.ts";
 import { drawSteps } from "./draw.ts";
 import { MemoryStdCache, whole } from "../../testing/drawn-bases.ts";
-import type { BasesSpec } from "./bases.ts";
-import { finishSteps, type Steps, takeSteps } from "./steps.ts";
+import { type BasesSpec, finishSteps, type Steps, takeSteps } from "./bases.ts";
 
 /** Tens of millions of draws: more than one turn, whatever the machine. */
 function draw(generator: GeneratorName, sparsity: Sparsity) {

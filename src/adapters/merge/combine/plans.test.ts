@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { Contradiction } from "../../../files/errors.ts";
 import { refusalOf } from "../../../files/testing/folder.ts";
-import { type CombineFlags, combineWish, onePerAdapter } from "./wish.ts";
+import { type CombineFlags, combineWish, onePerAdapter } from "./plans.ts";
 
 const SUM: CombineFlags = { combine: "sum", density: [], majoritySign: undefined, seed: undefined };
 const refused = (flags: Partial<CombineFlags>) => refusalOf(async () => combineWish({ ...SUM, ...flags }));

@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
-import type { Adapter } from "./adapter.ts";
-import { memoryTensor } from "./tensors.ts";
-import { adapterFingerprint } from "./fingerprint.ts";
+import type { Adapter } from "../../adapters/files/adapter.ts";
+import { memoryTensor } from "../../adapters/files/tensors.ts";
+import { adapterFingerprint } from "./init-adapter.ts";
 
 /** A stand-in with what a fingerprint reads: settings, and tensors of two numbers each. */
 function adapter(config: Adapter["config"], ...tensors: readonly (readonly [name: string, ...values: number[]])[]) {
