@@ -10,7 +10,7 @@ import type { CompareJson } from "../measure/compare/options.ts";
 import { CHATS_OPTIONS, COMMONSENSE_OPTIONS, FORGETTING_OPTIONS, PERPLEXITY_OPTIONS } from "../measure/eval/options.ts";
 import { ACCURACY_OPTIONS, EMBED_OPTIONS, type EmbeddingsJson } from "../measure/images/options.ts";
 import type { Context } from "../terminal/options/command.ts";
-import type { TrainReport } from "../train/report/train-result.ts";
+import type { TrainReport } from "../train/report/train-report.ts";
 import { FINETUNE_OPTIONS } from "../train/settings/options.ts";
 import type { TrainObserver } from "../train/types.ts";
 import { quietContext, resultOf } from "./context.ts";

@@ -29,13 +29,25 @@ const KEYS = {
 
 const MOST_TERMS = 64;
 
+const known = new Map<number, number[]>();
+
+/** Kept, as sizes are looked for among thousands of block sizes, and config.json may say 2²⁴ inputs. */
+function divisors(of: number): readonly number[] {
+  const found = known.get(of) ?? [];
+  if (found.length === 0) {
+    for (let d = 1; d * d <= of; d++) if (of % d === 0) found.push(d, of / d);
+    known.set(of, found);
+  }
+  return found;
+}
+
 /** What PEFT makes of a block size that does not divide the inputs: the nearest one that does, the lower of two. */
 function blockSize(input: number, asked: number): number {
   if (asked >= input) return input;
-  let [low, high] = [asked, asked];
-  while (input % low !== 0) low--;
-  while (input % high !== 0) high++;
-  return asked - low <= high - asked ? low : high;
+  return divisors(input).reduce((best, d) => {
+    const further = Math.abs(d - asked) - Math.abs(best - asked);
+    return further < 0 || (further === 0 && d < best) ? d : best;
+  });
 }
 
 /**

@@ -19,7 +19,7 @@ import { newestRun, RunFolder } from "../run/run-folder.ts";
 import type { FinetuneOptions } from "../settings/options.ts";
 import { resumeSettings } from "../settings/resume-settings.ts";
 import type { FlatSettings, TrainSettings } from "../settings/settings.ts";
-import type { TrainReport } from "../report/train-result.ts";
+import type { TrainReport } from "../report/train-report.ts";
 import type { TrainResult } from "../result.ts";
 import type { TrainObserver } from "../types.ts";
 import { type Loaded, loadImages, loadTexts } from "./load-data.ts";

@@ -17,11 +17,11 @@ import {
   type FinetuneResult,
   nextCommand,
   splitToMeasure,
-  type TrainReport,
   trainResultJson,
   trainResultText,
   wasOver,
 } from "../report/train-result.ts";
+import type { TrainReport } from "../report/train-report.ts";
 import { movedLosses, trainingAdvice } from "../report/loss-change.ts";
 import { parseMetrics } from "../run/metrics.ts";
 import type { RunFolder } from "../run/run-folder.ts";

@@ -13,44 +13,10 @@ import { wrapWords } from "../../terminal/word-wrap.ts";
 import { formatTable } from "../../terminal/table.ts";
 import type { TrainSettings } from "../settings/settings.ts";
 import type { TrainResult } from "../result.ts";
-import type { Ending } from "../types.ts";
 import type { Moved } from "./loss-change.ts";
-import { profileJson, type ProfileJson, profileText } from "../../terminal/profile.ts";
-import { quantizedJson, type QuantizedJson, quantizedText } from "../../terminal/quantized.ts";
-
-/**
- * What `finetune --json` prints of a run. Losses are means in nats.
- * @json finetune
- */
-export interface TrainReport extends QuantizedJson, ProfileJson {
-  /** Run folder. */
-  readonly run: string;
-  readonly ending: Ending;
-  /** With those before --resume. */
-  readonly steps: number;
-  /** Of the last step. */
-  readonly loss: number | null;
-  /** Of the last validation. */
-  readonly valid_loss: number | null;
-  /** Images only, from 0 to 1. */
-  readonly valid_accuracy?: number | null;
-  readonly best_step: number | null;
-  /** Before the first step. */
-  readonly valid_loss_before?: number | null;
-  /** ‖ΔW‖/‖W‖ of the last weights, over a sample of them. */
-  readonly relative_change?: number | null;
-  readonly trainable_parameters: number;
-  /** Supervised tokens of all steps, or images. */
-  readonly tokens: number;
-  /** Images left out, with --skip-bad-images. */
-  readonly bad_images?: number;
-  readonly estimated_gpu_bytes: number;
-  readonly peak_gpu_bytes: number;
-  /** With the CPU device's buffers. */
-  readonly peak_rss_bytes: number;
-  /** Without those before --resume. */
-  readonly seconds: number;
-}
+import type { TrainReport } from "./train-report.ts";
+import { profileJson, profileText } from "../../terminal/profile.ts";
+import { quantizedJson, quantizedText } from "../../terminal/quantized.ts";
 
 /** What a run came to, and the most memory that this process had, buffers of a device in the same memory included. */
 export type FinetuneResult = TrainResult & { readonly peakRssBytes: number };
