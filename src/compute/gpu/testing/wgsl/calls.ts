@@ -13,6 +13,13 @@ export interface Callables {
   nextBarrier(name: string, line: number): number | undefined;
 }
 
+/** What builtins on packed numbers give. */
+const PACKED: Readonly<Record<string, Type>> = {
+  dot4I8Packed: scalar("i32"),
+  pack4xI8: scalar("u32"),
+  unpack2x16float: vector("f32", 2),
+};
+
 /** Calls of functions, of builtins, and of types, which make values. */
 export class Calls {
   readonly #on: Callables;
@@ -99,10 +106,11 @@ export class Calls {
       return { type: scalar("u32"), js: `R.${name}(${place.memory},${place.at}${rest.join("")},${line})` };
     }
     const codes = args.map((arg) => this.#value(arg));
-    if (name === "dot4I8Packed")
-      return { type: scalar("i32"), js: `R.${name}(${given(codes, 0).js},${given(codes, 1).js})` };
-    if (name === "pack4xI8") return { type: scalar("u32"), js: `R.${name}(${given(codes, 0).js})` };
-    if (name === "unpack2x16float") return { type: vector("f32", 2), js: `R.${name}(${given(codes, 0).js})` };
+    const packed = PACKED[name];
+    if (packed !== undefined) {
+      const js = `R.${name}(${codes.map((code) => code.js).join(",")})`;
+      return { type: packed, js: this.#vectors.marked(name, sizeOf(packed), codes, js) };
+    }
     if (name === "any") return { type: scalar("bool"), js: `${given(codes, 0).js}.includes(true)` };
     if (name === "all") return { type: scalar("bool"), js: `!${given(codes, 0).js}.includes(false)` };
     if (name === "dot") return this.#dot(given(codes, 0), given(codes, 1));
@@ -136,14 +144,17 @@ export class Calls {
       (left, right) => `F(${left}+${right})`,
     );
     this.#vectors.helpers.set(key, `(a,b)=>${sum}`);
-    return { type: scalar("f32"), js: `${key}(${a.js},${b.js})` };
+    return { type: scalar("f32"), js: this.#vectors.marked("fma_f32", size, [a, b], `${key}(${a.js},${b.js})`) };
   }
 
   #select(codes: readonly Code[]): Code {
     const [no, yes, condition] = [given(codes, 0), given(codes, 1), given(codes, 2)];
     const of = united(no.type, yes.type);
     const [a, b] = [this.#vectors.converted(no, of), this.#vectors.converted(yes, of)];
-    if (sizeOf(condition.type) === undefined) return { type: a.type, js: `R.choose(${a.js},${b.js},${condition.js})` };
+    if (sizeOf(condition.type) === undefined) {
+      const js = `R.choose(${a.js},${b.js},${condition.js})`;
+      return { type: a.type, js: this.#vectors.marked(`select_${of}`, sizeOf(a.type), [a, b, condition], js) };
+    }
     return {
       type: a.type,
       js: this.#vectors.mapped(`select_${of}`, (x, y, c) => `(${c}?${y}:${x})`, sizeOf(a.type), [a, b, condition]),

@@ -1,3 +1,4 @@
+import { markOf } from "./costs.ts";
 import { conversion, type Template } from "./operators.ts";
 import { scalar, type ScalarKind, strideOf, type Type, vector } from "./types.ts";
 
@@ -24,10 +25,22 @@ const VIEWS = { f32: "floats", i32: "integers", u32: "words" } as const;
 /** Operations on vectors, each a JavaScript function that is made once. */
 export class Vectors {
   readonly helpers = new Map<string, string>();
+  /** Marks what operations cost, for `tallied`. */
+  readonly #marks: boolean;
+
+  constructor(marks: boolean) {
+    this.#marks = marks;
+  }
+
+  /** JavaScript of an operation on so many components, marked with what it costs (costs.ts). */
+  marked(name: string, size: number | undefined, operands: readonly Code[], js: string): string {
+    return this.#marks ? `${markOf(name, size ?? 1, operands)}${js}` : js;
+  }
 
   /** Applies a template to each component; numbers stand for all components of a vector. */
   mapped(name: string, template: Template, size: number | undefined, operands: readonly Code[]): string {
-    if (size === undefined) return `(${template(...operands.map(({ js }) => `(${js})`))})`;
+    if (size === undefined)
+      return this.marked(name, size, operands, `(${template(...operands.map(({ js }) => `(${js})`))})`);
     const shape = operands.map(({ type }) => (type.kind === "vector" ? "v" : "s"));
     const key = `${name}_${size}_${shape.join("")}`;
     if (!this.helpers.has(key)) {
@@ -37,7 +50,7 @@ export class Vectors {
       );
       this.helpers.set(key, `(${names.join(",")})=>[${components.join(",")}]`);
     }
-    return `${key}(${operands.map(({ js }) => js).join(",")})`;
+    return this.marked(name, size, operands, `${key}(${operands.map(({ js }) => js).join(",")})`);
   }
 
   /** A number, or a vector's numbers, of another kind. */

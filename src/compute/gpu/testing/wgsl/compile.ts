@@ -1,5 +1,6 @@
 import type { Code } from "./code.ts";
-import { Expressions, type Meaning } from "./expressions.ts";
+import { type Tally, tallied, unmarked } from "./costs.ts";
+import { Expressions, type Meaning, type Surroundings } from "./expressions.ts";
 import { parseModule } from "./parse.ts";
 import type { CheckedMemory, Report } from "./memory.ts";
 import { RUNTIME } from "./runtime.ts";
@@ -23,10 +24,11 @@ export interface CompiledShader {
   /** Words of a workgroup variable. */
   wordsOf(global: GlobalSyntax): number;
   readonly barriers: readonly Barrier[];
-  /** What one invocation does; it yields the number of each barrier that it comes to. */
+  /** What one invocation does; it yields the number of each barrier that it comes to. @param tally of what counts */
   bind(
     memories: ReadonlyMap<string, CheckedMemory>,
     report: Report,
+    tally?: Tally,
   ): (builtins: Builtins) => Iterator<number, void> | undefined;
 }
 
@@ -36,10 +38,11 @@ const MOST_TURNS = 5_000_000;
 /**
  * Compiles a shader to JavaScript.
  * @param without leaves out this barrier
+ * @param counts adds what operations cost to a tally
  * @throws Error naming the line
  */
-export function compileShader(code: string, without?: number): CompiledShader {
-  return new Compiler(parseModule(code), without).compiled();
+export function compileShader(code: string, without?: number, counts = false): CompiledShader {
+  return new Compiler(parseModule(code), without, counts).compiled();
 }
 
 class Compiler {
@@ -56,19 +59,20 @@ class Compiler {
   #function = "";
   #result: Type = NOTHING;
 
-  constructor(module: ModuleSyntax, without: number | undefined) {
+  constructor(module: ModuleSyntax, without: number | undefined, counts: boolean) {
     this.#module = module;
     this.#without = without;
     this.#types = new Types(module);
     this.#functions = new Map(module.functions.map((declared) => [declared.name, declared]));
     this.#waiting = waitingFunctions(module.functions);
-    this.#expressions = new Expressions({
+    const on: Surroundings = {
       types: this.#types,
       functions: this.#functions,
       waiting: this.#waiting,
       nextBarrier: (name, line) => this.#nextBarrier(name, line),
       meaning: (name) => this.#scopes.map((scope) => scope.get(name)).find((found) => found !== undefined),
-    });
+    };
+    this.#expressions = new Expressions(on, counts);
   }
 
   compiled(): CompiledShader {
@@ -100,8 +104,8 @@ class Compiler {
       globals,
       barriers: this.#barriers,
       wordsOf: ({ type }) => wordsOf(this.#types.get(type)),
-      bind(bound, report) {
-        const run = make(RUNTIME, report, ...globals.map(({ name }) => bound.get(name)));
+      bind(bound, report, tally) {
+        const run = make({ ...RUNTIME, tally }, report, ...globals.map(({ name }) => bound.get(name)));
         return (builtins) => {
           const result = run(...main.args.map(({ builtin = "" }) => builtins[builtin]));
           return isWaiting ? (result as Iterator<number, void>) : undefined;
@@ -136,7 +140,7 @@ class Compiler {
     this.#scopes.unshift(scope);
     const lines = body.map((statement) => this.#statement(statement));
     this.#scopes.shift();
-    return lines.join("\n");
+    return tallied(lines.join("\n")).join("");
   }
 
   #statement(statement: Statement): string {
@@ -182,7 +186,9 @@ class Compiler {
     const after = next === undefined ? "" : this.#statement(next).replace(/;$/, "");
     const inner = this.#block(body);
     this.#scopes.shift();
-    return `{${before}\nfor(;${holds};${after}){if(--fuel<0)throw new Error("a loop does not end");${inner}}}`;
+    const [cost] = tallied(holds + after);
+    const head = `for(;${unmarked(holds)};${unmarked(after)})`;
+    return `{${before}\n${head}{if(--fuel<0)throw new Error("a loop does not end");${cost}${inner}}}`;
   }
 
   #declaration({ name, type: syntax, value, line }: Statement & { readonly kind: "declare" }): string {

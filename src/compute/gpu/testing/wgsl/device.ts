@@ -36,6 +36,9 @@ const LIMITS = {
 /** Words of new memory: a number that is none, so that what reads it shows. */
 const GARBAGE = 0x7fc0dead;
 
+/** Where dispatches do not run: numbers about zero. */
+const NOISE = Float32Array.from({ length: 2 ** 14 }, (_, at) => Math.sin(at * at));
+
 interface Buffer {
   readonly size: number;
   readonly bytes: ArrayBuffer;
@@ -73,13 +76,23 @@ export interface Watcher {
   found(finding: Finding): void;
   /** Before a dispatch runs. */
   dispatching?(dispatch: InterpretedDispatch): void;
+  /** Bytes that a buffer holds at most, but for those that are mapped: of larger ones, the first. Dispatches then do not run. */
+  readonly held?: number;
+  /** What is asked of the device beside dispatches. */
+  asked?(what: Asked, count: number): void;
 }
+
+export type Asked = "passes" | "submissions" | "bytesWritten" | "bytesRead";
 
 /**
  * A device of WebGPU that interprets shaders, and tells of races, indices beyond the end, memory never written and barriers in
- * divergent control flow. It has the limits that every GPU has. Commands run when they are submitted.
+ * divergent control flow. Commands run when they are submitted.
+ * @param limits of the device that are not those of every GPU
  */
-export function interpretingDevice({ found: tell, dispatching }: Watcher): GPUDevice {
+export function interpretingDevice(
+  { found: tell, dispatching, asked, held = Infinity }: Watcher,
+  limits: Partial<typeof LIMITS> = {},
+): GPUDevice {
   const listeners: ((event: GPUUncapturedErrorEvent) => void)[] = [];
   const found = (finding: Finding): void => {
     tell(finding);
@@ -94,8 +107,12 @@ export function interpretingDevice({ found: tell, dispatching }: Watcher): GPUDe
   const pipelines = new Handles<GPUComputePipeline, Pipeline>();
   const groups = new Handles<GPUBindGroup, Group>();
   const lists = new Handles<GPUCommandBuffer, readonly (() => void)[]>();
-  const bytesOf = (buffer: GPUBuffer, offset = 0, size?: number): Uint8Array<ArrayBuffer> =>
-    new Uint8Array(buffers.of(buffer).bytes, offset, size);
+  const bytesOf = (buffer: GPUBuffer, offset = 0, size = Infinity): Uint8Array<ArrayBuffer> =>
+    new Uint8Array(buffers.of(buffer).bytes).subarray(offset, offset + size);
+  const place = (buffer: GPUBuffer, at: number, source: Uint8Array<ArrayBuffer>): void => {
+    const target = bytesOf(buffer, at);
+    target.set(source.subarray(0, target.length));
+  };
 
   function createCommandEncoder(): GPUCommandEncoder {
     const commands: (() => void)[] = [];
@@ -117,15 +134,20 @@ export function interpretingDevice({ found: tell, dispatching }: Watcher): GPUDe
         }));
         commands.push(() => {
           dispatching?.({ kernel, code, bindings, workgroups: [x, y, z] });
-          runDispatch(shader, bindings, [x, y, z], reporter(kernel, code, found));
+          if (held === Infinity) runDispatch(shader, bindings, [x, y, z], reporter(kernel, code, found));
         });
       },
       end: nothing,
     };
-    const copy = (from: GPUBuffer, fromAt: number, to: GPUBuffer, toAt: number, size: number): void =>
-      void commands.push(() => bytesOf(to).set(bytesOf(from, fromAt, size), toAt));
+    const copy = (from: GPUBuffer, fromAt: number, to: GPUBuffer, toAt: number, size: number): void => {
+      if ((to.usage & GPUBufferUsage.MAP_READ) !== 0) asked?.("bytesRead", size);
+      commands.push(() => place(to, toAt, bytesOf(from, fromAt, size)));
+    };
     const encoder: Partial<GPUCommandEncoder> = {
-      beginComputePass: () => pass as GPUComputePassEncoder,
+      beginComputePass() {
+        asked?.("passes", 1);
+        return pass as GPUComputePassEncoder;
+      },
       copyBufferToBuffer: copy as GPUCommandEncoder["copyBufferToBuffer"],
       clearBuffer: (buffer, offset, size) => void commands.push(() => bytesOf(buffer, offset, size).fill(0)),
       finish: () => lists.make(commands),
@@ -134,7 +156,7 @@ export function interpretingDevice({ found: tell, dispatching }: Watcher): GPUDe
   }
 
   return {
-    limits: LIMITS as Partial<GPUSupportedLimits> as GPUSupportedLimits,
+    limits: { ...LIMITS, ...limits } as Partial<GPUSupportedLimits> as GPUSupportedLimits,
     features: new Set<string>() as Partial<GPUSupportedFeatures> as GPUSupportedFeatures,
     queue: {
       writeBuffer(
@@ -144,20 +166,27 @@ export function interpretingDevice({ found: tell, dispatching }: Watcher): GPUDe
         from = 0,
         size = source.length - from,
       ) {
-        bytesOf(buffer).set(source.subarray(from, from + size), at);
+        asked?.("bytesWritten", size);
+        place(buffer, at, source.subarray(from, from + size));
       },
-      submit: (sent) => void Array.from(sent, (list) => lists.of(list).forEach((run) => run())),
+      submit(sent) {
+        asked?.("submissions", 1);
+        for (const list of sent) lists.of(list).forEach((run) => run());
+      },
       onSubmittedWorkDone: done,
     } as Partial<GPUQueue> as GPUQueue,
     lost: new Promise<GPUDeviceLostInfo>(nothing),
     addEventListener: (_: string, listener: (event: GPUUncapturedErrorEvent) => void) => void listeners.push(listener),
     pushErrorScope: nothing,
     popErrorScope: async () => null,
-    createBuffer({ size, label = "" }: GPUBufferDescriptor) {
-      const bytes = new ArrayBuffer(size);
-      new Uint32Array(bytes).fill(GARBAGE);
+    createBuffer({ size, label = "", usage, mappedAtCreation = false }: GPUBufferDescriptor) {
+      const isMapped = mappedAtCreation || (usage & GPUBufferUsage.MAP_READ) !== 0;
+      const bytes = new ArrayBuffer(isMapped ? size : Math.min(size, held));
+      const words = new Uint32Array(bytes);
+      if (held === Infinity) words.fill(GARBAGE);
+      else words.set(new Uint32Array(NOISE.buffer).subarray(0, words.length));
       const mapping = { mapAsync: done, getMappedRange: () => bytes, unmap: nothing };
-      return buffers.make({ size, bytes }, { label, size, destroy: nothing, ...mapping });
+      return buffers.make({ size, bytes }, { label, size, usage, destroy: nothing, ...mapping });
     },
     createShaderModule: ({ label = "", code }: GPUShaderModuleDescriptor) => {
       const shader = compileShader(code);

@@ -1,4 +1,5 @@
 import { type CompiledShader } from "./compile.ts";
+import type { Tally } from "./costs.ts";
 import { CheckedMemory, type Clock, type Report } from "./memory.ts";
 import type { GlobalSyntax } from "./syntax.ts";
 
@@ -9,6 +10,20 @@ export interface BoundBytes {
   readonly size: number;
 }
 
+/** What counts instead of checking (counts.ts). */
+export interface Counter {
+  readonly tally: Tally;
+  /** The workgroups that run. */
+  readonly groups: readonly Workgroup[];
+  memory(global: GlobalSyntax, bytes: BoundBytes): CheckedMemory;
+  /** An invocation of the workgroup goes on. */
+  enter(thread: number): void;
+  /** All have come to a barrier, or to their ends. */
+  pass(): void;
+}
+
+export type Workgroup = readonly [x: number, y: number, z: number];
+
 /** Phases are counted over all dispatches, so that what memory notes of earlier ones is known to be old. */
 let phases = 1;
 
@@ -16,51 +31,58 @@ let phases = 1;
 export function runDispatch(
   shader: CompiledShader,
   bindings: readonly BoundBytes[],
-  [x, y, z]: readonly [number, number, number],
+  workgroups: Workgroup,
   report: Report,
+  counter?: Counter,
 ): void {
   const [storage, workgroup]: [Clock, Clock] = [newClock(), newClock()];
   const memories = new Map(
-    shader.globals.map((global) => [global.name, memoryOf(shader, global, bindings, { storage, workgroup }, report)]),
+    shader.globals.map((global) => {
+      const bytes = bytesOf(shader, global, bindings);
+      return [global.name, counter?.memory(global, bytes) ?? memoryOf(global, bytes, { storage, workgroup }, report)];
+    }),
   );
-  const run = shader.bind(memories, report);
+  const run = shader.bind(memories, report, counter?.tally);
   const [width, height, depth] = shader.workgroupSize;
   const threads = width * height * depth;
   storage.dispatch = ++phases;
   let number = 0;
+  for (const group of counter?.groups ?? every(workgroups)) {
+    storage.workgroup = storage.phase = workgroup.dispatch = workgroup.workgroup = workgroup.phase = ++phases;
+    const first = threads * number++;
+    const builtinsOf = (thread: number) => {
+      const local = [thread % width, Math.floor(thread / width) % height, Math.floor(thread / width / height)] as const;
+      return {
+        workgroup_id: group,
+        local_invocation_index: thread,
+        local_invocation_id: local,
+        global_invocation_id: [group[0] * width + local[0], group[1] * height + local[1], group[2] * depth + local[2]],
+        num_workgroups: workgroups,
+      };
+    };
+    runWorkgroup(
+      shader,
+      threads,
+      report,
+      (thread) => {
+        counter?.enter(thread);
+        storage.invocation = workgroup.invocation = first + thread;
+        return () => run(builtinsOf(thread));
+      },
+      (barrier) => {
+        counter?.pass();
+        if (barrier === "storageBarrier") storage.phase = ++phases;
+        else workgroup.phase = ++phases;
+      },
+    );
+    counter?.pass();
+  }
+}
+
+function* every([x, y, z]: Workgroup): Generator<Workgroup> {
   for (let groupZ = 0; groupZ < z; groupZ++) {
     for (let groupY = 0; groupY < y; groupY++) {
-      for (let groupX = 0; groupX < x; groupX++) {
-        storage.workgroup = storage.phase = workgroup.dispatch = workgroup.workgroup = workgroup.phase = ++phases;
-        const first = threads * number++;
-        const builtinsOf = (thread: number) => {
-          const local = [
-            thread % width,
-            Math.floor(thread / width) % height,
-            Math.floor(thread / width / height),
-          ] as const;
-          return {
-            workgroup_id: [groupX, groupY, groupZ],
-            local_invocation_index: thread,
-            local_invocation_id: local,
-            global_invocation_id: [groupX * width + local[0], groupY * height + local[1], groupZ * depth + local[2]],
-            num_workgroups: [x, y, z],
-          };
-        };
-        runWorkgroup(
-          shader,
-          threads,
-          report,
-          (thread) => {
-            storage.invocation = workgroup.invocation = first + thread;
-            return () => run(builtinsOf(thread));
-          },
-          (barrier) => {
-            if (barrier === "storageBarrier") storage.phase = ++phases;
-            else workgroup.phase = ++phases;
-          },
-        );
-      }
+      for (let groupX = 0; groupX < x; groupX++) yield [groupX, groupY, groupZ];
     }
   }
 }
@@ -69,27 +91,24 @@ function newClock(): Clock {
   return { invocation: 0, dispatch: 0, workgroup: 0, phase: 0 };
 }
 
+function bytesOf(shader: CompiledShader, global: GlobalSyntax, bindings: readonly BoundBytes[]): BoundBytes {
+  if (global.space === "workgroup") {
+    const size = 4 * shader.wordsOf(global);
+    return { buffer: new ArrayBuffer(size), offset: 0, size };
+  }
+  const bound = bindings[global.binding ?? -1];
+  if (bound === undefined) throw new Error(`nothing is bound as ${global.name}`);
+  return bound;
+}
+
 function memoryOf(
-  shader: CompiledShader,
-  global: GlobalSyntax,
-  bindings: readonly BoundBytes[],
+  { name, space, writable }: GlobalSyntax,
+  bytes: BoundBytes,
   clocks: { readonly storage: Clock; readonly workgroup: Clock },
   report: Report,
 ): CheckedMemory {
-  const { name, space, writable, binding } = global;
-  if (space === "workgroup") {
-    const size = 4 * shader.wordsOf(global);
-    return new CheckedMemory(
-      name,
-      { buffer: new ArrayBuffer(size), offset: 0, size },
-      "fresh",
-      clocks.workgroup,
-      report,
-    );
-  }
-  const bound = bindings[binding ?? -1];
-  if (bound === undefined) throw new Error(`nothing is bound as ${name}`);
-  return new CheckedMemory(name, bound, writable ? "writable" : "readonly", clocks.storage, report);
+  if (space === "workgroup") return new CheckedMemory(name, bytes, "fresh", clocks.workgroup, report);
+  return new CheckedMemory(name, bytes, writable ? "writable" : "readonly", clocks.storage, report);
 }
 
 /**

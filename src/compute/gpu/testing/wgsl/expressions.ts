@@ -11,6 +11,7 @@ import {
   Vectors,
   viewOf,
 } from "./code.ts";
+import { unmarked } from "./costs.ts";
 import { binaryTemplate, isComparison, unaryTemplate } from "./operators.ts";
 import type { Expression } from "./syntax.ts";
 import { isComposite, scalar, type ScalarKind, strideOf, type Type, vector } from "./types.ts";
@@ -27,12 +28,14 @@ export interface Surroundings extends Callables {
 const COMPONENTS = "xyzw";
 
 export class Expressions {
-  readonly vectors = new Vectors();
+  readonly vectors: Vectors;
   readonly #on: Surroundings;
   readonly #calls: Calls;
 
-  constructor(on: Surroundings) {
+  /** @param marks operations are marked with what they cost */
+  constructor(on: Surroundings, marks: boolean) {
     this.#on = on;
+    this.vectors = new Vectors(marks);
     this.#calls = new Calls(on, this.vectors, (expression) => this.compile(expression));
   }
 
@@ -136,7 +139,8 @@ export class Expressions {
     const { type, place } = of;
     if (type.kind === "array" && place?.space === "memory") {
       const { memory, at: base } = place;
-      const index = `${memory}.at(${base},${at.js},${strideOf(type.of)},${type.count},${line})`;
+      // A card's addressing does most of what an index takes.
+      const index = `${memory}.at(${base},${unmarked(at.js)},${strideOf(type.of)},${type.count},${line})`;
       return loaded(type.of, { space: "memory", memory, at: index }, line);
     }
     const count = type.kind === "array" ? type.count : type.kind === "vector" ? type.size : undefined;

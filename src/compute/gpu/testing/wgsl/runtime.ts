@@ -42,9 +42,9 @@ export const RUNTIME = {
     return count - 1;
   },
   load(memory: CheckedMemory, view: "floats" | "words" | "integers", at: number, size: number, line: number): number[] {
-    memory.reads(at, size, line);
+    const first = memory.reads(at, size, line);
     const found: number[] = [];
-    for (let i = at; i < at + size; i++) found.push(memory[view][i] ?? NaN);
+    for (let i = first; i < first + size; i++) found.push(memory[view][i] ?? NaN);
     return found;
   },
   /** The value is read before it is noted that it is written. */
@@ -58,8 +58,8 @@ export const RUNTIME = {
     values: readonly number[],
     line: number,
   ): void {
-    memory.writes(at, values.length, line);
-    for (let i = 0; i < values.length; i++) memory[view][at + i] = values[i] ?? NaN;
+    const first = memory.writes(at, values.length, line);
+    for (let i = 0; i < values.length; i++) memory[view][first + i] = values[i] ?? NaN;
   },
   /** One component: WGSL lets an implementation read the whole vector, change it and write it back (gpuweb issue 2112). */
   storeComponent(
@@ -69,8 +69,7 @@ export const RUNTIME = {
     value: number,
     line: number,
   ): void {
-    memory.writes(at, size, line);
-    memory[view][at + index] = value;
+    memory[view][memory.writes(at, size, line) + index] = value;
   },
   /** Two IEEE halves, the lower one first. */
   unpack2x16float: (word: number): number[] => [widened(word & 0xffff), widened(word >>> 16)],
