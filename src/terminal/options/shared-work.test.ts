@@ -1,6 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import type { Device } from "../../compute/device/device.ts";
 import { TemporaryFolder } from "../../files/testing/folder.ts";
+import { hubSettings } from "../../files/hub/settings.ts";
 import { together } from "../../mpi/testing/together.ts";
 import { refuseOtherDevice, refuseOtherFiles, refuseOtherOptions } from "./shared-work.ts";
 
@@ -59,4 +60,24 @@ describe("files under one path", () => {
     const message = `--adapter: ${file}: process 1 has another file there than process 0, or none`;
     expect(found).toMatchObject(file === undefined ? [undefined, undefined] : [{ message }, { message }]);
   });
+});
+
+test.each([
+  ["the same commit", "b", "1", undefined],
+  ["another commit", "c", "1", "MODEL"],
+  ["no copy", undefined, "1", "MODEL"],
+  ["another commit, and the Hub says which", "c", "0", undefined],
+])("a name in the Hub's cache: %s", async (_, commit, offline, refused) => {
+  const cache = (own: string | undefined) =>
+    TemporaryFolder.with(own === undefined ? {} : { "models--org--name/refs/main": own.repeat(40) });
+  await using first = await cache("b");
+  await using second = await cache(commit);
+  const processes = together(2);
+  const found = await outcomes([first.path, second.path], async (at, path) => {
+    const [process] = processes.slice(at);
+    const hub = hubSettings({ HF_HUB_CACHE: path, HF_HUB_OFFLINE: offline });
+    if (process !== undefined) await refuseOtherFiles(process, { MODEL: "org/name", kvType: "q8/none" }, hub);
+  });
+  const message = "MODEL: org/name in the Hub's cache: process 1 has another file there than process 0, or none";
+  expect(found).toMatchObject(refused === undefined ? [undefined, undefined] : [{ message }, { message }]);
 });

@@ -5,6 +5,9 @@ import { coreCount } from "../../compute/cpu/cores.ts";
 import type { Device } from "../../compute/device/device.ts";
 import { RandloraError } from "../../files/errors.ts";
 import { oneLine } from "../../files/failure.ts";
+import { RepositoryFolder } from "../../files/hub/layout.ts";
+import { parseHubName } from "../../files/hub/name.ts";
+import { hubSettings, type HubSettings } from "../../files/hub/settings.ts";
 import { findUnlike } from "../../mpi/alike.ts";
 import { joinProcesses } from "../../mpi/join.ts";
 import { ALONE_VARIABLE } from "../../mpi/launcher.ts";
@@ -69,15 +72,19 @@ export async function refuseOtherOptions(
 
 /**
  * Refuses processes that find other files under the paths that they were given: a disk of their own may hold an older copy.
- * What the Hub's cache holds is not compared.
+ * Of names on the Hub, commits in the caches are compared where all are offline: else the Hub is yet to say which it is.
  * @throws RandloraError `model` naming the first such file
  */
-export async function refuseOtherFiles(processes: Processes, asked: Readonly<Record<string, unknown>>): Promise<void> {
+export async function refuseOtherFiles(
+  processes: Processes,
+  asked: Readonly<Record<string, unknown>>,
+  hub = hubSettings(),
+): Promise<void> {
   if (processes.size === 1) return;
   const own: Record<string, string> = {};
   for (const [key, value] of Object.entries(asked)) {
     if (typeof value !== "string" || WRITTEN.has(key)) continue;
-    for (const [name, digest] of Object.entries(await contentsOf(value))) own[`${inHelp(key)}: ${name}`] = digest;
+    for (const [name, digest] of Object.entries(await contentsOf(value, hub))) own[`${inHelp(key)}: ${name}`] = digest;
   }
   const unlike = await findUnlike(processes, own);
   if (unlike === undefined) return;
@@ -85,10 +92,15 @@ export async function refuseOtherFiles(processes: Processes, asked: Readonly<Rec
   throw new RandloraError("model", cause, "give all of them the same files, on a disk that they share or in copies");
 }
 
-/** Digests of a file, or of a folder's files that a model or an adapter is made of, by name. */
-async function contentsOf(path: string): Promise<Record<string, string>> {
+/** Digests of a file, or of a folder's files that a model or an adapter is made of, by name; a cached repository's commit. */
+async function contentsOf(path: string, hub: HubSettings): Promise<Record<string, string>> {
   const found = await stat(path).catch(() => undefined);
   if (found?.isFile() === true) return { [basename(path)]: await digestOf(path, found.size) };
+  if (found === undefined && hub.offline) {
+    const name = parseHubName(path);
+    const commit = name && (await new RepositoryFolder(hub.cacheDir, name.repo).commitOf(name.revision));
+    return commit === undefined ? {} : { [`${path} in the Hub's cache`]: commit };
+  }
   if (found?.isDirectory() !== true) return {};
   const contents: Record<string, string> = {};
   for (const name of (await readdir(path)).filter((one) => MODEL_FILE.test(one)).toSorted()) {
