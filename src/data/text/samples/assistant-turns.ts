@@ -43,16 +43,17 @@ export class AssistantTurns {
   /**
    * @param addedTokens the tokenizer's: one of them ends a turn
    * @param now what a template that writes the date is told
+   * @param tools an empty list for a template that may fail without tools
    */
-  constructor(template: ChatTemplate, addedTokens: readonly AddedToken[], now: Date) {
+  constructor(template: ChatTemplate, addedTokens: readonly AddedToken[], now: Date, tools?: readonly []) {
     this.#template = template;
     this.#now = now;
     this.#special = addedTokens.filter(({ special }) => special).map(({ content }) => content);
-    const question = [{ role: "user", content: "a" }];
-    const asked = attempt(() => this.#write({ messages: question }));
-    const prompted = attempt(() => this.#write({ messages: question }, true));
+    const question = { messages: [{ role: "user", content: "a" }], ...(tools && { tools }) };
+    const asked = attempt(() => this.#write(question));
+    const prompted = attempt(() => this.#write(question, true));
     this.#header = asked !== undefined && prompted?.startsWith(asked) === true ? prompted.slice(asked.length) : "";
-    this.#end = endOfTurn(template, addedTokens, { now })?.content;
+    this.#end = endOfTurn(template, addedTokens, { now, tools })?.content;
   }
 
   /**
@@ -93,7 +94,7 @@ export class AssistantTurns {
     );
   }
 
-  /** One for each of the assistant's messages, empty where the template leaves nothing of it. */
+  /** One for each assistant's message, empty where the template leaves nothing of it. */
   #locateTurns(conversation: Conversation, text: string): readonly Span[] {
     const { messages } = conversation;
     const byHeaders = turnsByHeaders({ messages, text, header: this.#header, end: this.#end, special: this.#special });
@@ -208,7 +209,7 @@ export class AssistantTurns {
     if (this.#end === undefined) return { start: first, end };
     const behind = text.slice(end);
     const space = behind.length - behind.trimStart().length;
-    // Behind calls of tools, whatever their form, the turn ends where it does behind a content.
+    // Behind calls of tools the turn ends where it does behind a content.
     const at = callsTools(message) ? behind.indexOf(this.#end) : behind.startsWith(this.#end, space) ? space : -1;
     return { start: first, end: at < 0 ? end : end + at + this.#end.length };
   }
@@ -225,7 +226,7 @@ function withCallsAlone({ messages, ...rest }: Conversation): Conversation {
   return { ...rest, messages: messages.map((message) => (callsTools(message) ? { ...message, ...SILENT } : message)) };
 }
 
-/** What a template makes of messages that it may refuse: probes are not the user's. */
+/** What a template makes of messages that it may refuse. */
 function attempt(render: () => string): string | undefined {
   try {
     return render();

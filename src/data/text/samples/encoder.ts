@@ -118,9 +118,9 @@ export class SampleEncoder {
     return { ids: [...text, endOfSequence], supervised: Uint8Array.from([...marks.slice(0, text.length), 1]) };
   }
 
-  #turnsOf(template: ChatTemplate): AssistantTurns {
+  #turnsOf(template: ChatTemplate, tools?: readonly []): AssistantTurns {
     const { tokenizer, now = dateOf(USUAL_DATE) } = this.#options;
-    return new AssistantTurns(template, tokenizer.addedTokens, now);
+    return new AssistantTurns(template, tokenizer.addedTokens, now, tools);
   }
 
   /** The assistant's turns of a prompt are not trained on, unless prompts are. */
@@ -138,7 +138,8 @@ export class SampleEncoder {
       );
     }
     const { tokenizer, template } = this.#options;
-    if (tools !== undefined && template?.toolUse !== undefined) this.#toolTurns ??= this.#turnsOf(template.for(tools));
+    if (tools !== undefined && template?.toolUse !== undefined)
+      this.#toolTurns ??= this.#turnsOf(template.for(tools), []);
     const turns = (tools && this.#toolTurns) ?? this.#turns;
     const { text, spans, unweighted } = turns.render({ messages, ...(tools === undefined ? {} : { tools }) });
     const { ids, marks } = tokenizer.encodeMarked(text, spans);

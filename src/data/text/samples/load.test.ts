@@ -178,8 +178,11 @@ test("roles that no chat has are named", async () => {
 
 test("samples with tools are rendered by the template for tools, and its turns are found", async () => {
   const source = "{% for m in messages %}<s>{{ m.role }}: {{ m.content }}</s>{% endfor %}";
+  // Without tools it fails.
+  const count = "{{ tools|length }}";
   const ask = "{% if add_generation_prompt %}<s>assistant: {% endif %}";
-  const ofTools = source.replaceAll("role }}:", "role }} tools:") + ask.replace("assistant:", "assistant tools:");
+  const ofTools =
+    count + source.replaceAll("role }}:", "role }} tools:") + ask.replace("assistant:", "assistant tools:");
   const template = new ChatTemplate(source + ask, "t.jinja", {}, { source: ofTools, origin: "tool_use.jinja" });
   const messages = [
     { role: "user", content: "a" },
