@@ -1,8 +1,8 @@
-import { expect, test } from "bun:test";
 import * as v from "valibot";
+import { expect, test } from "bun:test";
 import { decodeImage } from "../src/data/images/decode.ts";
-import { normalizationTable, normalizeInto } from "../src/data/images/normalize.ts";
-import { prepare } from "../src/data/images/prepare.ts";
+import { normalizationTable, normalizeInto } from "../src/data/images/loader.ts";
+import { prepare } from "../src/data/images/job.ts";
 import { readPreprocessing } from "../src/data/images/preprocessing.ts";
 import { type Filter, resize } from "../src/data/images/resize.ts";
 import { digest } from "../src/data/images/testing/expected.ts";

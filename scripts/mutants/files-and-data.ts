@@ -46,14 +46,12 @@ export const FILES_AND_DATA: MutationsByFile = {
     ["(bits + 0x7fff + ((bits >>> 16) & 1)) >>> 16", "(bits + 0x8000) >>> 16", "BF16 rounds ties away from zero"],
   ],
   "src/data/batches/shuffle.ts": [
-    ["Math.floor(unit * (i + 1))", "Math.floor(unit * i)", "off by one: a shuffle never leaves a sample in its place"],
-  ],
-  "src/data/batches/split.ts": [
     [
       "Math.min(Math.max(Math.round(fraction * count), 1), count - 1)",
       "Math.max(Math.round(fraction * count), 1)",
       "a split may leave nothing to train on",
     ],
+    ["Math.floor(unit * (i + 1))", "Math.floor(unit * i)", "off by one: a shuffle never leaves a sample in its place"],
   ],
   "src/data/batches/steps.ts": [
     [
@@ -62,10 +60,10 @@ export const FILES_AND_DATA: MutationsByFile = {
       "the last, smaller batch of an epoch is dropped",
     ],
   ],
-  "src/data/images/normalize.ts": [
+  "src/data/images/loader.ts": [
     ["return centred / Math.fround(", "return centred * Math.fround(", "pixels are multiplied by the deviation"],
   ],
-  "src/data/images/prepare.ts": [
+  "src/data/images/job.ts": [
     [
       "from: Math.floor((length - wanted) / 2)",
       "from: Math.ceil((length - wanted) / 2)",
@@ -76,7 +74,7 @@ export const FILES_AND_DATA: MutationsByFile = {
     ["number < length", "number <= length", "a label beyond the last class is accepted"],
   ],
   "src/data/images/datasets/row-cache.ts": [["this.#bytes -= bytes;", "", "the cache counts what it has let go of"]],
-  "src/data/images/formats/png-pixels.ts": [
+  "src/data/images/formats/png.ts": [
     ["return (a + b) >> 1;", "return (a + b + 1) >> 1;", "PNG's average filter rounds up"],
   ],
   "src/data/images/datasets/named-sets.ts": [

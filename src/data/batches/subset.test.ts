@@ -1,7 +1,7 @@
-import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
+import { describe, expect, test } from "bun:test";
 import { refusalOf } from "../../files/testing/folder.ts";
-import { fractionOf, shotsOf } from "./subset.ts";
+import { fractionOf, shotsOf } from "./shuffle.ts";
 
 const labels = fc.array(fc.nat(6), { minLength: 1, maxLength: 80 });
 const seed = fc.bigInt({ min: 0n, max: 2n ** 64n - 1n });

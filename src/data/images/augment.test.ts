@@ -1,6 +1,6 @@
-import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
-import { augment, drawAugmentation } from "./augment.ts";
+import { describe, expect, test } from "bun:test";
+import { augment, drawAugmentation } from "./job.ts";
 import { crop, mirrored } from "./image.ts";
 import { resize } from "./resize.ts";
 

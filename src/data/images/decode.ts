@@ -1,11 +1,14 @@
 import { RandloraError } from "../../files/errors.ts";
 import { broken, hasText, type Header } from "./formats/bytes.ts";
-import { readGifHeader, withoutTransparency } from "./formats/gif.ts";
-import { readJpegHeader } from "./formats/jpeg.ts";
-import { readNetpbm, readNetpbmHeader } from "./formats/netpbm.ts";
-import { isDeepGrey, readPngPixels } from "./formats/png-pixels.ts";
-import { readPngHeader } from "./formats/png.ts";
-import { readWebpHeader } from "./formats/webp.ts";
+import {
+  readGifHeader,
+  readJpegHeader,
+  readNetpbm,
+  readNetpbmHeader,
+  readWebpHeader,
+  withoutTransparency,
+} from "./formats/headers.ts";
+import { isDeepGrey, readPngHeader, readPngPixels } from "./formats/png.ts";
 import { type Image, turned } from "./image.ts";
 
 /** Images with more pixels are refused before they are decoded. */

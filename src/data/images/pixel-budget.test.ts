@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { PixelBudget } from "./pixel-budget.ts";
+import { PixelBudget } from "./pool.ts";
 
 test("grants pixels in order, no more than there are, and all of them to who asks for more", async () => {
   const budget = new PixelBudget(10);

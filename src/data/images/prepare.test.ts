@@ -1,8 +1,8 @@
 import { describe, expect, test } from "bun:test";
 import { refusalOf, TemporaryFolder } from "../../files/testing/folder.ts";
 import { decodeImage } from "./decode.ts";
-import { normalizationTable, normalizeInto } from "./normalize.ts";
-import { prepare } from "./prepare.ts";
+import { normalizationTable, normalizeInto } from "./loader.ts";
+import { prepare } from "./job.ts";
 import { parsePreprocessing, readPreprocessing } from "./preprocessing.ts";
 import { bytesOf, digest, expected } from "./testing/expected.ts";
 

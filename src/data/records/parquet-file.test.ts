@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { refusalOf, TemporaryFolder } from "../../files/testing/folder.ts";
 import { ParquetFile } from "./parquet-file.ts";
-import { readParquetRecords } from "./parquet-records.ts";
+import { readParquetRecords } from "./records.ts";
 
 /** A number as Thrift's compact protocol writes it: zigzag, seven bits a byte. */
 function varint(value: number): number[] {

@@ -1,7 +1,6 @@
 import { stat } from "node:fs/promises";
 import { relative } from "node:path";
-import { splitForValidation } from "../../data/batches/split.ts";
-import { fractionOf, shotsOf } from "../../data/batches/subset.ts";
+import { fractionOf, shotsOf, splitForValidation } from "../../data/batches/shuffle.ts";
 import { Contradiction, RandloraError } from "../../files/errors.ts";
 import { naming, oneLine, quote } from "../../files/failure.ts";
 import { type Preprocessing, readPreprocessing } from "../../data/images/preprocessing.ts";

@@ -1,8 +1,7 @@
 import { expect, test } from "bun:test";
 import { readdir } from "node:fs/promises";
 import { TemporaryFolder } from "../../../files/testing/folder.ts";
-import { RowCache } from "./row-cache.ts";
-import { Spill } from "./spill.ts";
+import { RowCache, Spill } from "./row-cache.ts";
 
 /** A file that cannot be made. */
 const NOWHERE = () => new Spill<{ id: number }>("/dev/null/none");

@@ -6,7 +6,7 @@ import { resolve } from "node:path";
 import { type DataChoice, locateData } from "./files.ts";
 import { loadTrainingData } from "./load-run.ts";
 import { OPTIONS, TOKENIZER } from "./testing/load.ts";
-import { splitForValidation } from "../../batches/split.ts";
+import { splitForValidation } from "../../batches/shuffle.ts";
 import { numberedSamples } from "../testing/data.ts";
 
 const A = [{ text: "a" }];

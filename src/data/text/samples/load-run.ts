@@ -1,6 +1,6 @@
 import { type DataChoice, locateData, theSame } from "./files.ts";
 import { loadDataSet, type LoadOptions } from "./load.ts";
-import { splitForValidation } from "../../batches/split.ts";
+import { splitForValidation } from "../../batches/shuffle.ts";
 import type { DataSet, DataTotals } from "./types.ts";
 
 export interface TrainingDataOptions extends LoadOptions {
