@@ -81,7 +81,7 @@ export const FILES_AND_DATA: MutationsByFile = {
     ["Number(name) !== label", "Number(name) < label", "classes that are numbered from 1 get the names of others"],
   ],
   "src/data/records/csv.ts": [["begun = line;", "", "errors name the wrong line of a CSV file"]],
-  "src/data/text/stop-strings.ts": [
+  "src/data/text/detokenizer.ts": [
     ["if (stop.length > rest && stop", "if (stop.length > rest + 1 && stop", "the begin of a stop string is shown"],
   ],
   "src/data/text/gguf/vocabulary.ts": [
@@ -105,7 +105,7 @@ export const FILES_AND_DATA: MutationsByFile = {
     ["{ start: prompt.length, end: text.length }", "{ start: 0, end: text.length }", "the loss covers prompts"],
   ],
   "src/data/text/template/strftime.ts": [['date.getHours() < 12 ? "AM"', 'date.getHours() <= 12 ? "AM"', "noon is AM"]],
-  "src/data/text/tokenizer/merge-queue.ts": [
+  "src/data/text/tokenizer/merging.ts": [
     [
       "right !== undefined && right < below",
       "right !== undefined && right > below",

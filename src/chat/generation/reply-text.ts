@@ -1,6 +1,5 @@
-import type { Detokenizer } from "../../data/text/detokenizer.ts";
+import { type Detokenizer, StopMatcher, type StopResult } from "../../data/text/detokenizer.ts";
 import { HARMONY, MARK, markOf } from "../../data/text/harmony.ts";
-import { StopMatcher, type StopResult } from "../../data/text/stop-strings.ts";
 import type { Tokenizer } from "../../data/text/tokenizer.ts";
 
 /** The text that a reply's tokens make, as far as it is final: what may become a stop text is held back. */

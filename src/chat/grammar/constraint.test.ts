@@ -2,7 +2,7 @@ import { beforeAll, expect, spyOn, test } from "bun:test";
 import { STORIES } from "../../../fixtures/stories/storyteller.ts";
 import { loadTokenizer } from "../../data/text/load-tokenizer.ts";
 import { TokenTexts } from "../../data/text/token-text.ts";
-import { Turn } from "../../data/text/tokenizer/turn.ts";
+import { Turn } from "../../data/text/tokenizer/token-model.ts";
 import { Automaton } from "./automaton.ts";
 import { Constraint, type Vocabulary } from "./constraint.ts";
 import { readGbnf } from "./gbnf.ts";

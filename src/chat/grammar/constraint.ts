@@ -1,4 +1,4 @@
-import { Turn } from "../../data/text/tokenizer/turn.ts";
+import { Turn } from "../../data/text/tokenizer/token-model.ts";
 import type { LogitFilter } from "../generation/logit-filter.ts";
 import { Automaton, DEAD } from "./automaton.ts";
 import { grammarError } from "./grammar.ts";

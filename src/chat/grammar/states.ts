@@ -1,4 +1,4 @@
-import { MergeQueue } from "../../data/text/tokenizer/merge-queue.ts";
+import { MergeQueue } from "../../data/text/tokenizer/merging.ts";
 import { type Expression, type Grammar, grammarError, ROOT, WHOLE } from "./grammar.ts";
 
 /** States of a grammar at most: some megabytes, which a request that waits has as well. */

@@ -1,7 +1,7 @@
 import { areText, specialByte } from "./grammar.ts";
 import { TokenTexts } from "../../data/text/token-text.ts";
 import type { Tokenizer } from "../../data/text/tokenizer.ts";
-import { Turn } from "../../data/text/tokenizer/turn.ts";
+import { Turn } from "../../data/text/tokenizer/token-model.ts";
 
 /** The bytes of a vocabulary's tokens as a tree, in the order in which it is walked. */
 export interface TokenTree {

@@ -1,6 +1,6 @@
 import * as v from "valibot";
 import type { ChatMessage } from "../../data/text/chat-template.ts";
-import { joinTextParts } from "../../data/text/text-parts.ts";
+import { joinTextParts } from "../../data/text/samples/messages.ts";
 import { badField } from "./api-error.ts";
 import {
   COMMON_FIELDS,

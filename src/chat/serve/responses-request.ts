@@ -1,5 +1,5 @@
 import * as v from "valibot";
-import { joinTextParts } from "../../data/text/text-parts.ts";
+import { joinTextParts } from "../../data/text/samples/messages.ts";
 import { badField, renaming } from "./api-error.ts";
 import { type ChatRequest, readChatRequest, ROLES } from "./chat-request.ts";
 import { readFields, type RequestDefaults } from "./fields.ts";

@@ -2,10 +2,9 @@ import { extname } from "node:path";
 import { RandloraError } from "../../files/errors.ts";
 import { oneLine, quote } from "../../files/failure.ts";
 import { ChunkedFile } from "./chunks.ts";
-import { readJsonRecords, withoutByteOrderMark } from "./json-records.ts";
+import { cutLines, MAX_RECORD_BYTES, readJsonRecords, withoutByteOrderMark } from "./json-records.ts";
 import type { DataRecord } from "./record.ts";
 import { decodeUtf8 } from "../../files/utf8.ts";
-import { cutLines, MAX_RECORD_BYTES } from "./json-pieces.ts";
 import { ParquetFile } from "./parquet-file.ts";
 import { parseCsv } from "./csv.ts";
 

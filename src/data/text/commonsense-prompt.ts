@@ -32,3 +32,10 @@ export function evaluationPrompt({ instruction, input }: CommonsenseTask): strin
     input === "" ? [`${TASK}. ${REQUEST} `, ""] : [`${WITH_INPUT}. ${REQUEST}`, `\n${S}### Input:\n${S}${input}\n`];
   return `${begin}\n\n${S}### Instruction:\n${S}${instruction}\n${between}\n${S}### Response:\n${S}`;
 }
+
+/**
+ * Texts that instructions can be written out as, instead of a chat: those of LLM-Adapters' commonsense sets, with special tokens, and
+ * end-of-sequence unless they end so. The loss covers all but the first token.
+ */
+export const PROMPTS = ["commonsense"] as const;
+export type PromptName = (typeof PROMPTS)[number];

@@ -1,6 +1,6 @@
-import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
-import { StopMatcher } from "./stop-strings.ts";
+import { describe, expect, test } from "bun:test";
+import { StopMatcher } from "./detokenizer.ts";
 
 /** Feeds the pieces; the texts shown one by one, and what stopped them. */
 function feed(stops: readonly string[], pieces: readonly string[]) {

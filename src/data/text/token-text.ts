@@ -1,6 +1,5 @@
 import type { Tokenizer } from "./tokenizer.ts";
-import { readByteToken } from "./tokenizer/byte-fallback.ts";
-import { BYTE_OF } from "./tokenizer/byte-level.ts";
+import { BYTE_OF, readByteToken } from "./tokenizer/byte-level.ts";
 
 /** What a token stands for within a text. */
 export interface TokenText {

@@ -2,16 +2,13 @@ import { Detokenizer, type DetokenizerOptions } from "./detokenizer.ts";
 import { type AddedToken, TokenSplitter } from "./tokenizer/added-tokens.ts";
 import { buildDecoder, type StageFactory } from "./tokenizer/decoder.ts";
 import type { TokenizerConfig } from "../../files/read-text.ts";
-import { readTokenizerFile } from "./tokenizer/file.ts";
-import { buildModel } from "./tokenizer/model.ts";
+import { buildModel, readTokenizerFile } from "./tokenizer/file.ts";
 import { buildNormalizer, type Normalizer } from "./tokenizer/normalizer.ts";
 import { explain } from "./tokenizer/part.ts";
 import { buildPostProcessor, type PostProcessor } from "./tokenizer/post-processor.ts";
 import { buildPreTokenizer, type PreTokenizer } from "./tokenizer/pre-tokenizer.ts";
-import { LONG_PIECE, type TokenModel } from "./tokenizer/token-model.ts";
-import { Turn } from "./tokenizer/turn.ts";
-import { type PlainText, sectionsOf } from "./tokenizer/sections.ts";
-import { growing, marksOf, type Range, tokenRanges } from "./tokenizer/token-ranges.ts";
+import { LONG_PIECE, type TokenModel, Turn } from "./tokenizer/token-model.ts";
+import { growing, marksOf, type PlainText, type Range, sectionsOf, tokenRanges } from "./tokenizer/token-ranges.ts";
 
 /** An id that no token has. */
 const NO_TOKEN = -1;

@@ -1,6 +1,6 @@
 import { METHOD_NAMES } from "../../adapters/method-names.ts";
 import { USUAL_DATE } from "../../data/text/samples/date.ts";
-import { PROMPTS } from "../../data/text/samples/prompts.ts";
+import { PROMPTS } from "../../data/text/commonsense-prompt.ts";
 import {
   choice,
   flag,

@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import type { TrainingData } from "../../data/text/samples/load-run.ts";
+import type { TrainingData } from "../../data/text/samples/load.ts";
 import type { DataSet } from "../../data/text/samples/types.ts";
 import { dataHash } from "./data.ts";
 

@@ -1,7 +1,7 @@
 import { RandloraError } from "../../files/errors.ts";
 import { loadConfig } from "../../models/decoder/architectures/index.ts";
 import { loadChatTemplate } from "../../data/text/chat-template.ts";
-import { loadTrainingData, type TrainingData } from "../../data/text/samples/load-run.ts";
+import { loadTrainingData, type TrainingData } from "../../data/text/samples/load.ts";
 import { planSteps } from "../../data/batches/steps.ts";
 import type { ReadyPlan, Share } from "../../data/batches/types.ts";
 import { samplesOf } from "../../data/text/samples/batch.ts";

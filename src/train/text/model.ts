@@ -4,7 +4,7 @@ import { ownedBy } from "../../compute/device/owned.ts";
 import { openBase } from "../../adapters/base/named-base.ts";
 import type { TrainedMethod } from "../../adapters/method/method.ts";
 import { isAdapterMethod, methodNamed } from "../../adapters/methods.ts";
-import type { TrainingData } from "../../data/text/samples/load-run.ts";
+import type { TrainingData } from "../../data/text/samples/load.ts";
 import { RandloraError } from "../../files/errors.ts";
 import { writePeft } from "../../adapters/formats/peft-write.ts";
 import type { PlaceOptions } from "../../adapters/method/training.ts";

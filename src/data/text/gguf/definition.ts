@@ -1,6 +1,6 @@
 import * as v from "valibot";
 import { type Part, Pattern } from "../tokenizer/part.ts";
-import { PATTERNS } from "../tokenizer/known-patterns.ts";
+import { PATTERNS } from "../tokenizer/pattern.ts";
 import { PRE_TOKENIZERS, type PreTokenizer } from "./pre-tokenizers.ts";
 import type { BpeFile } from "./vocabulary.ts";
 

@@ -4,7 +4,7 @@ import { refusalOf, TemporaryFolder } from "../../../files/testing/folder.ts";
 import type { GgufValue } from "../../../files/gguf/format.ts";
 import { type Family, readGolden } from "../testing/families.ts";
 import { looksSpecial } from "./kinds.ts";
-import { readPieces } from "./sentencepiece-model.ts";
+import { readPieces } from "./vocabulary.ts";
 import { tokenizerMetadata, type TokenizerWish } from "./tokenizer-metadata.ts";
 
 const SIZE = 544;

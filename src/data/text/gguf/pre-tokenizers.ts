@@ -1,4 +1,4 @@
-import { PATTERNS } from "../tokenizer/known-patterns.ts";
+import { PATTERNS } from "../tokenizer/pattern.ts";
 
 /** How llama.cpp cuts a text before byte-level BPE, for one `tokenizer.ggml.pre` (llama-vocab.cpp). */
 export interface PreTokenizer {

@@ -8,7 +8,7 @@ import { type Family, readGolden, readSamples } from "../testing/families.ts";
 import { TOKEN_KINDS } from "./kinds.ts";
 import { tokenizerFiles } from "./tokenizer-files.ts";
 import { tokenizerMetadata } from "./tokenizer-metadata.ts";
-import { mergesOfScores } from "./vocabulary-back.ts";
+import { mergesOfScores } from "./vocabulary.ts";
 
 const CONFIG = { chat_template: "{{ messages[0].content }}" };
 

@@ -4,7 +4,7 @@ import { GgufFields } from "../../../files/gguf/metadata.ts";
 import { preTokenizerPart, spaceParts } from "./definition.ts";
 import { GEMMA4_SHOWN, idKey, KEYS, MODELS, SPECIAL_TOKENS, TOKEN_KINDS, type Vocabulary } from "./kinds.ts";
 import { COMPOSING, PRE_TOKENIZERS, type PreTokenizer } from "./pre-tokenizers.ts";
-import { mergesOfScores, readVocabulary } from "./vocabulary-back.ts";
+import { mergesOfScores, readVocabulary } from "./vocabulary.ts";
 
 /** A tokenizer's files, by name: objects that become JSON. */
 export interface TokenizerFiles {

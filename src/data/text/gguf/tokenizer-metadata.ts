@@ -10,9 +10,8 @@ import type { Tokenizer } from "../tokenizer.ts";
 import { explain, PartError, readPart } from "../tokenizer/part.ts";
 import { GEMMA4_SHOWN, idKey, KEYS, MODELS, type SPECIAL_TOKENS, type Vocabulary } from "./kinds.ts";
 import { PRE_TOKENIZERS, PROBE, PROBED } from "./pre-tokenizers.ts";
-import { readPieces } from "./sentencepiece-model.ts";
+import { BpeFile, byteLevelVocabulary, mergesOf, readPieces, sentencePieceVocabulary } from "./vocabulary.ts";
 import { definitionOf, hasCharsmap, isByteLevel, startsWithSpace } from "./definition.ts";
-import { BpeFile, byteLevelVocabulary, mergesOf, sentencePieceVocabulary } from "./vocabulary.ts";
 
 /** tokenizer.model of the largest vocabularies has 5 MiB. */
 const MAX_SENTENCEPIECE_BYTES = 64 * 2 ** 20;

@@ -1,7 +1,6 @@
 // Larger than 12 KB: one machine, whose steps share its stack and what it remembers of failures.
-import { Letters } from "./letters.ts";
+import { Letters, RunState } from "./run-state.ts";
 import { Look, Op, type Program } from "./program.ts";
-import { RunState } from "./run-state.ts";
 import { unitsAt, unitsBefore } from "./set.ts";
 import { RegexLimitError } from "./syntax.ts";
 

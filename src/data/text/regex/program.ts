@@ -1,5 +1,4 @@
-import { Dispatch, firstSets, MAX_BRANCHES } from "./dispatch.ts";
-import { SetTest } from "./set.ts";
+import { Dispatch, firstSets, MAX_BRANCHES, SetTest } from "./set.ts";
 import { minLength, type Node, RegexLimitError, type Repeat } from "./syntax.ts";
 
 /** The instructions of a program; their operands follow them. */

@@ -1,13 +1,12 @@
 import { RandloraError } from "../../../files/errors.ts";
 import { quote } from "../../../files/failure.ts";
 import type { ChatTemplate } from "../chat-template.ts";
-import { trainingPrompt } from "../commonsense-prompt.ts";
+import { type PromptName, trainingPrompt } from "../commonsense-prompt.ts";
 import type { Tokenizer } from "../tokenizer.ts";
 import { dateOf, USUAL_DATE } from "./date.ts";
 import { AssistantTurns } from "./assistant-turns.ts";
 import type { Recognized } from "./kinds.ts";
 import type { TrainingMessage } from "./messages.ts";
-import type { PromptName } from "./prompts.ts";
 import type { EncodedSample } from "./store.ts";
 
 /** What turns samples into tokens. */

@@ -4,7 +4,7 @@ import { describe, expect, test } from "bun:test";
 import { link, symlink } from "node:fs/promises";
 import { resolve } from "node:path";
 import { type DataChoice, locateData } from "./files.ts";
-import { loadTrainingData } from "./load-run.ts";
+import { loadTrainingData } from "./load.ts";
 import { OPTIONS, TOKENIZER } from "./testing/load.ts";
 import { splitForValidation } from "../../batches/shuffle.ts";
 import { numberedSamples } from "../testing/data.ts";

@@ -1,9 +1,8 @@
 import { TemporaryFolder } from "../../../files/testing/folder.ts";
 import { describe, expect, test } from "bun:test";
 import { ChatTemplate } from "../chat-template.ts";
-import { loadTrainingData } from "./load-run.ts";
-import { loadDataSet, sayUnknownRoles } from "./load.ts";
-import { BOS, TOKENIZER, OPTIONS, failure, load, plain } from "./testing/load.ts";
+import { loadDataSet, loadTrainingData, sayUnknownRoles } from "./load.ts";
+import { BOS, failure, load, OPTIONS, plain, TOKENIZER } from "./testing/load.ts";
 
 test("a template that writes a date is told the same one on whatever day a file is written and read", async () => {
   const template = new ChatTemplate(

@@ -3,8 +3,8 @@ import { trainingPrompt } from "../commonsense-prompt.ts";
 import { FAMILIES, readGolden } from "../testing/families.ts";
 import { Tokenizer } from "../tokenizer.ts";
 import { SampleEncoder } from "./encoder.ts";
-import { markedText } from "./marked-text.ts";
-import { BOS, EOS, TOKENIZER, encode, failure, load, plain } from "./testing/load.ts";
+import { markedText } from "./batch.ts";
+import { BOS, encode, EOS, failure, load, plain, TOKENIZER } from "./testing/load.ts";
 
 const NO_CONFIG = {
   bos_token: null,

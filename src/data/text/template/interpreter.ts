@@ -1,7 +1,5 @@
 import { Environment, Interpreter } from "@huggingface/jinja";
-
-import type { Budget } from "./budget.ts";
-import { field, type Node, type Role } from "./roles.ts";
+import { type Budget, field, type Node, type Role } from "./budget.ts";
 
 type EvaluateArguments = Parameters<Interpreter["evaluate"]>;
 type Value = ReturnType<Interpreter["evaluate"]>;

@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { findBlocks } from "./lines.ts";
+import { findBlocks } from "./jinja.ts";
 
 test("finds statements and expressions, and where each ends", () => {
   const source = "a {% set x = 1 %}\n{# {{ no }} #}\n{{ x\n}} b {%- if '%}' in \"{{\" -%}";

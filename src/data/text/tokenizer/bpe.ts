@@ -1,8 +1,6 @@
 import * as v from "valibot";
-
-import { byteIds } from "./byte-fallback.ts";
-import { MergeQueue } from "./merge-queue.ts";
-import { type Merges, Merging } from "./merging.ts";
+import { byteIds } from "./byte-level.ts";
+import { MergeQueue, type Merges, Merging } from "./merging.ts";
 import { PartError } from "./part.ts";
 import { leastIds, PORTION, portions, type TokenModel } from "./token-model.ts";
 

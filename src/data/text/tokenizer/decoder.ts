@@ -1,7 +1,5 @@
 import * as v from "valibot";
-
-import { BYTE_OF } from "./byte-level.ts";
-import { readByteToken } from "./byte-fallback.ts";
+import { BYTE_OF, readByteToken } from "./byte-level.ts";
 import { Part, Pattern, readPart, unknownPart } from "./part.ts";
 import { compileReplace } from "./pattern.ts";
 

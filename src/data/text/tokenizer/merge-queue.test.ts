@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { MergeQueue } from "./merge-queue.ts";
+import { MergeQueue } from "./merging.ts";
 
 test("gives the lowest rank first, then the leftmost, however many merges there are", () => {
   const queue = new MergeQueue();

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { toByteLevel } from "./byte-level.ts";
 import { buildNormalizer } from "./normalizer.ts";
-import { checkPipeline } from "./limits.ts";
+import { checkPipeline } from "./file.ts";
 
 test.each([{ String: "b" }, { Regex: "b" }])("what %p is replaced by stands as it is written", (pattern) => {
   const normalize = buildNormalizer({ type: "Replace", pattern, content: "$&$$1$'" });

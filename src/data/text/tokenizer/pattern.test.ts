@@ -1,9 +1,8 @@
-import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
-import { KNOWN_PATTERNS } from "./known-patterns.ts";
+import { describe, expect, test } from "bun:test";
+import { compilePattern, KNOWN_PATTERNS } from "./pattern.ts";
 import { PartError } from "./part.ts";
-import { compilePattern } from "./pattern.ts";
-import { BEHAVIORS, splitText } from "./split.ts";
+import { BEHAVIORS, splitText } from "./pre-tokenizer.ts";
 
 const DASH = compilePattern({ String: "-" });
 

@@ -1,7 +1,6 @@
 import * as v from "valibot";
-
 import { RandloraError } from "../../../files/errors.ts";
-import { byteIds } from "./byte-fallback.ts";
+import { byteIds } from "./byte-level.ts";
 import { PartError } from "./part.ts";
 import { leastIds, PORTION, type TokenModel } from "./token-model.ts";
 
