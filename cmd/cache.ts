@@ -4,7 +4,7 @@ import { oneLine } from "../src/files/failure.ts";
 import { parseRepository } from "../src/files/hub/name.ts";
 import { type Context, defineCommand, defineGroup, required } from "../src/terminal/options/command.ts";
 import { nearest } from "../src/files/nearest.ts";
-import { EMBEDDED } from "../src/models/folder/run.ts";
+import { EMBEDDED } from "../src/models/folder/locate.ts";
 import { formatAmount, formatBytes } from "../src/terminal/format.ts";
 import { formatTable } from "../src/terminal/table.ts";
 

@@ -5,7 +5,7 @@ import { writeLora } from "../src/adapters/testing/lora.ts";
 import { GgufFile } from "../src/files/gguf/reader.ts";
 import { SafetensorsFile } from "../src/files/safetensors/file.ts";
 import { TemporaryFolder } from "../src/files/testing/folder.ts";
-import { unpackBlocks } from "../src/models/gguf-blocks.ts";
+import { unpackBlocks } from "../src/models/read-weights.ts";
 import { randlora } from "./testing/program.ts";
 
 // A GGUF file in the place of MODEL: the one inside the program, a small Llama with tied embeddings, in bf16.

@@ -5,7 +5,7 @@ export const MODELS: MutationsByFile = {
   "src/models/weight-format.ts": [
     ['return quantize && "Q8_0";', "return quantize;", "embeddings are rounded to 4 bits"],
   ],
-  "src/models/blocks/rope-scaling.ts": [
+  "src/models/blocks/rope.ts": [
     [
       "(plain / scaling.factor) * (1 - keep) + plain * keep",
       "(plain / scaling.factor) * keep + plain * (1 - keep)",
@@ -22,7 +22,7 @@ export const MODELS: MutationsByFile = {
   "src/models/decoder/prompt-scores.ts": [
     ["(one) => one - sum)", "(one) => one)", "logits of a prompt are given as log probabilities"],
   ],
-  "src/models/decoder/architectures/granite.ts": [
+  "src/models/decoder/architectures/llama.ts": [
     ["1 / (json.logits_scaling ?? 1)", "json.logits_scaling ?? 1", "Granite's logits are scaled by the inverse"],
   ],
   "src/models/decoder/architectures/gemma.ts": [
@@ -35,10 +35,10 @@ export const MODELS: MutationsByFile = {
       "off by one in the positions that a window still needs",
     ],
   ],
-  "src/models/decoder/parts/mlp.ts": [
+  "src/models/decoder/parts.ts": [
     ["gateUpBias: bias ? biases(joined) : undefined", "gateUpBias: undefined", "dropped bias of gated MLPs"],
   ],
-  "src/models/folder/run.ts": [
+  "src/models/folder/locate.ts": [
     [
       "place: { name: model, commit: known }",
       "place: { name: model, commit: null }",

@@ -3,7 +3,7 @@ import { mkdir, utimes, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { writeAdapter } from "../adapters/merge/testing/models.ts";
 import { TemporaryFolder } from "../files/testing/folder.ts";
-import { readRun, type Recorded } from "../models/folder/run.ts";
+import { readRun, type Recorded } from "../models/folder/locate.ts";
 import { chooseModel, describeDefaultModel, findDefaultModel, type ModelRequest } from "./default-model.ts";
 
 let temporary: TemporaryFolder;

@@ -9,8 +9,7 @@ import type { JsonObject } from "../files/lossless-json.ts";
 import { readOptionalJsonObject } from "../files/read-text.ts";
 import { SETTINGS_FILE } from "../files/run-names.ts";
 import { IMAGE_TYPES } from "../models/vision/index.ts";
-import { EMBEDDED, readRun, type Recorded } from "../models/folder/run.ts";
-import { locateModel, type ModelLocation } from "../models/folder/locate.ts";
+import { EMBEDDED, locateModel, type ModelLocation, readRun, type Recorded } from "../models/folder/locate.ts";
 import type { GeneratorName } from "../compute/random/names.ts";
 import type { AdapterChoice } from "../adapters/merge/loaded-adapter.ts";
 

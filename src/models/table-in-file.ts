@@ -5,7 +5,7 @@ import type { Checkpoint } from "../files/safetensors/checkpoint.ts";
 import type { BlockDtype } from "../compute/device/dtype.ts";
 import { dtypeBytes, type FloatDtype, isFloat } from "../files/safetensors/dtype.ts";
 import { widenToF32 } from "../files/safetensors/numbers.ts";
-import { blockBytes, unpackBlocks } from "./gguf-blocks.ts";
+import { blockBytes, unpackBlocks } from "./read-weights.ts";
 import type { PlannedMatrix } from "./tensor-plan.ts";
 
 /**

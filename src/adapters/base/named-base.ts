@@ -8,8 +8,7 @@ import { type BaseModel, describeBase, modelTypeOf } from "./base.ts";
 import { textPartOf } from "./module-paths.ts";
 import { existsSync } from "node:fs";
 import { resolveModel } from "../../files/hub/resolve.ts";
-import { EMBEDDED, hubNameOf, readRun } from "../../models/folder/run.ts";
-import { locateModel } from "../../models/folder/locate.ts";
+import { EMBEDDED, hubNameOf, locateModel, readRun } from "../../models/folder/locate.ts";
 
 /** A model that adapters are fitted to: its headers and its config.json have been read. */
 export interface OpenBase extends AsyncDisposable {

@@ -1,5 +1,5 @@
 import type { PromptLogits } from "../../models/decoder/prompt-scores.ts";
-import type { BatchLogits } from "../../models/decoder/cache/batch-logits.ts";
+import type { BatchLogits } from "../../models/decoder/cache/batch-pass.ts";
 import type { Slot } from "../../models/decoder/cache/slot.ts";
 import type { Sequence } from "./sequence.ts";
 

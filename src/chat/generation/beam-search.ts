@@ -1,6 +1,6 @@
 import { MOST_TOP_K } from "../../compute/device/families/tokens.ts";
 import { RandloraError } from "../../files/errors.ts";
-import type { BatchLogits } from "../../models/decoder/cache/batch-logits.ts";
+import type { BatchLogits } from "../../models/decoder/cache/batch-pass.ts";
 import { checkLogits } from "./next-token.ts";
 import { type TextOptions, TextSequence, type Wants } from "./sequence.ts";
 

@@ -1,5 +1,5 @@
 import { itemAt } from "../../files/item-at.ts";
-import { sameAngles } from "../../models/blocks/rope-scaling.ts";
+import { sameAngles } from "../../models/blocks/rope.ts";
 import { commonLength, type Slot } from "../../models/decoder/cache/slot.ts";
 import type { SlotPool } from "../../models/decoder/cache/slot-pool.ts";
 import type { Decoder } from "../../models/decoder/decoder.ts";

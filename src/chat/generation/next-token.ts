@@ -1,5 +1,5 @@
 import { RandloraError } from "../../files/errors.ts";
-import type { BatchLogits } from "../../models/decoder/cache/batch-logits.ts";
+import type { BatchLogits } from "../../models/decoder/cache/batch-pass.ts";
 import {
   type Distribution,
   distribution,

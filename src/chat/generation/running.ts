@@ -1,6 +1,6 @@
 import { PROMPT_BLOCK } from "../../models/decoder/cache/layer-cache.ts";
 import { Batch, type PieceResult } from "../../models/decoder/cache/batch.ts";
-import type { BatchLogits } from "../../models/decoder/cache/batch-logits.ts";
+import type { BatchLogits } from "../../models/decoder/cache/batch-pass.ts";
 import type { Move } from "../../models/decoder/cache/slot-pool.ts";
 import type { Decoder } from "../../models/decoder/decoder.ts";
 import { isMemory } from "../../files/errors.ts";

@@ -1,4 +1,4 @@
-import type { BatchLogits } from "../../models/decoder/cache/batch-logits.ts";
+import type { BatchLogits } from "../../models/decoder/cache/batch-pass.ts";
 import type { PromptLogits } from "../../models/decoder/prompt-scores.ts";
 import { Mt19937 } from "../../compute/random/mt19937.ts";
 import type { LogitFilter } from "./logit-filter.ts";

@@ -1,4 +1,4 @@
-import type { BatchLogits, BatchToken } from "../../models/decoder/cache/batch-logits.ts";
+import type { BatchLogits, BatchToken } from "../../models/decoder/cache/batch-pass.ts";
 import type { AdapterLinears } from "../../models/blocks/linears.ts";
 import type { PromptLogits } from "../../models/decoder/prompt-scores.ts";
 import type { FinishReason, WrittenLogprob } from "./next-token.ts";

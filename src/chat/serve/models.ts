@@ -3,7 +3,7 @@ import { basename, dirname, resolve } from "node:path";
 import { RandloraError } from "../../files/errors.ts";
 import { isGgufName } from "../../files/gguf/format.ts";
 import { folderName } from "../../files/run-names.ts";
-import { hubNameOf, type Recorded } from "../../models/folder/run.ts";
+import { hubNameOf, type Recorded } from "../../models/folder/locate.ts";
 import type { AdapterFolder } from "./adapter-folder.ts";
 import type { Pooling } from "../generation/embedding.ts";
 import { ApiError } from "./api-error.ts";

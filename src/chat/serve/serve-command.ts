@@ -4,7 +4,7 @@ import { Contradiction } from "../../files/errors.ts";
 import { naming } from "../../files/failure.ts";
 import { isLoopback } from "../../files/hub/loopback.ts";
 import { localPath } from "../../models/folder/local-path.ts";
-import { readRun } from "../../models/folder/run.ts";
+import { readRun } from "../../models/folder/locate.ts";
 import type { Context } from "../../terminal/options/command.ts";
 import { chooseModel, describeDefaultModel, findDefaultModel } from "../default-model.ts";
 import { loadModel } from "../load-model.ts";

@@ -5,7 +5,7 @@ import { RandloraError } from "../../files/errors.ts";
 import { oneLine } from "../../files/failure.ts";
 import { loadConfig } from "../../models/decoder/architectures/index.ts";
 import type { DecoderConfig } from "../../models/decoder/config.ts";
-import { sameAngles } from "../../models/blocks/rope-scaling.ts";
+import { sameAngles } from "../../models/blocks/rope.ts";
 import { loadChatTemplate } from "../../data/text/chat-template.ts";
 import { samplesOf } from "../../data/text/samples/batch.ts";
 import { locateData } from "../../data/text/samples/files.ts";

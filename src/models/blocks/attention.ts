@@ -6,9 +6,8 @@ import { sliceCols, sliceRows, type Tensor } from "../../compute/tensor/tensor.t
 import { paddedHead, recordHeads } from "./columns.ts";
 import type { Linears } from "./linears.ts";
 import { type Norm, recordNorm, type RmsNorm } from "./norm.ts";
-import type { Output } from "./output.ts";
+import { type Begun, type Output, recordBegin, type Stream } from "./stream.ts";
 import type { Sight } from "./sight.ts";
-import { type Begun, recordBegin, type Stream } from "./stream.ts";
 
 /** Sizes of attention, and how its scores are made; see OPS.attention. */
 export interface Heads {

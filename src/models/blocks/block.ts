@@ -1,16 +1,14 @@
 import type { Recorder } from "../../compute/tensor/recorder.ts";
 import type { Tensor } from "../../compute/tensor/tensor.ts";
 import { type Attention, recordAttention } from "./attention.ts";
-import { type Convolution, recordConvolution } from "./convolution.ts";
-import { type GatedDelta, recordGatedDelta } from "./gated-delta.ts";
+import { type Convolution, type GatedDelta, recordConvolution, recordGatedDelta } from "./gated-delta.ts";
 import { type Experts, recordExperts } from "./experts.ts";
 import { type LayerInput, recordLayerInput } from "./layer-input.ts";
 import type { Linears } from "./linears.ts";
 import { type Mlp, recordMlp } from "./mlp.ts";
 import type { Norm } from "./norm.ts";
-import { type Ending, recordOutput } from "./output.ts";
+import { type Begun, type Ending, recordOutput, recordSum, releaseStream, type Stream } from "./stream.ts";
 import type { Sight } from "./sight.ts";
-import { type Begun, recordSum, releaseStream, type Stream } from "./stream.ts";
 
 /**
  * One step of a layer: x + factor · scale · after(mixer(before(x))). With planned matrices for `W` it says what a checkpoint must

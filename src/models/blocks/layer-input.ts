@@ -4,9 +4,8 @@ import type { Recorder } from "../../compute/tensor/recorder.ts";
 import { sliceCols, type Tensor } from "../../compute/tensor/tensor.ts";
 import type { Linears } from "./linears.ts";
 import type { Norm, RmsNorm } from "./norm.ts";
-import type { Output } from "./output.ts";
+import { type Begun, type Output, recordBegin, type Stream } from "./stream.ts";
 import type { Sight } from "./sight.ts";
-import { type Begun, recordBegin, type Stream } from "./stream.ts";
 
 /** f(gate x) · what the layer reads of each token beside the stream (Gemma 4's embeddings of each layer). */
 export interface LayerInput<W = Tensor> {

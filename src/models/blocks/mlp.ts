@@ -5,8 +5,7 @@ import type { Tensor } from "../../compute/tensor/tensor.ts";
 import { recordHalves } from "./columns.ts";
 import type { Linears } from "./linears.ts";
 import type { Norm } from "./norm.ts";
-import type { Output } from "./output.ts";
-import { type Begun, normedProduct, recordInput, type Stream } from "./stream.ts";
+import { type Begun, normedProduct, type Output, recordInput, type Stream } from "./stream.ts";
 
 /** An MLP: gated with a `gateUp`, else plain. */
 export interface Mlp<W = Tensor> {

@@ -6,7 +6,7 @@ import type { Attention } from "../blocks/attention.ts";
 import type { Block } from "../blocks/block.ts";
 import type { LayerInputs } from "../blocks/layer-input.ts";
 import type { Norm } from "../blocks/norm.ts";
-import type { Rope } from "../blocks/rope-scaling.ts";
+import type { Rope } from "../blocks/rope.ts";
 import type { PlannedMatrix } from "../tensor-plan.ts";
 
 /** A layer: its blocks, one after another. */

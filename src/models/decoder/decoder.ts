@@ -11,7 +11,7 @@ import type { DecoderConfig } from "./config.ts";
 import { recordForward, recordLogits } from "./forward.ts";
 import { KvCache } from "./cache/slot-pool.ts";
 import { type Linears, PLAIN_LINEARS } from "../blocks/linears.ts";
-import { fitsKeys } from "../blocks/rope-scaling.ts";
+import { fitsKeys } from "../blocks/rope.ts";
 import { mostPositions } from "./positions.ts";
 import { checkKvDtype, PROMPT_BLOCK } from "./cache/layer-cache.ts";
 import { DecoderWeights, refuseLargeWeights } from "./weights.ts";

@@ -1,7 +1,7 @@
 import { RandloraError } from "../../files/errors.ts";
 import { quote } from "../../files/failure.ts";
 import type { ConfigJson, RopeJson } from "./config-file.ts";
-import { longropeTemperature, type Rope, type RopeScaling, yarnTemperature } from "../blocks/rope-scaling.ts";
+import { longropeTemperature, type Rope, type RopeScaling, yarnTemperature } from "../blocks/rope.ts";
 
 /** What the architecture says where config.json does not. */
 export interface RopeDefaults {

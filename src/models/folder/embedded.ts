@@ -6,7 +6,7 @@ import weights from "../../../fixtures/embedded/model/model.safetensors" with { 
 import tokenizer from "../../../fixtures/embedded/model/tokenizer.json" with { type: "file" };
 import tokenizerConfig from "../../../fixtures/embedded/model/tokenizer_config.json" with { type: "file" };
 import { carriedFile } from "../../files/carried.ts";
-import { EMBEDDED } from "./run.ts";
+import { EMBEDDED } from "./locate.ts";
 import { unpacked } from "./unpacked.ts";
 
 /** What the folders hold, by name; each is where the program finds the bytes inside itself. */

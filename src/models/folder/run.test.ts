@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
 import { mkdir } from "node:fs/promises";
 import { TemporaryFolder } from "../../files/testing/folder.ts";
-import { hubNameOf } from "./run.ts";
+import { hubNameOf } from "./locate.ts";
 
 const COMMIT = "0123456789".repeat(4);
 

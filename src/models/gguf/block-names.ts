@@ -1,7 +1,7 @@
 // What llama.cpp calls the weights of a block, by what they do in it (gguf-py, tensor_mapping.py), and how it has their elements.
 import type { Attention } from "../blocks/attention.ts";
 import type { Block } from "../blocks/block.ts";
-import type { Convolution } from "../blocks/convolution.ts";
+import type { Convolution, GatedDelta } from "../blocks/gated-delta.ts";
 import type { Experts } from "../blocks/experts.ts";
 import type { Mlp } from "../blocks/mlp.ts";
 import type { GgufArchitecture } from "../decoder/architectures/common.ts";
@@ -17,7 +17,6 @@ import {
   pairedRows,
   type Strip,
 } from "./place.ts";
-import type { GatedDelta } from "../blocks/gated-delta.ts";
 
 /** What an architecture of llama.cpp says of a block's names and rows. */
 type OfBlock = Required<Pick<GgufArchitecture, "pairs" | "apart" | "mlpNorm">>;

@@ -1,15 +1,9 @@
 import type { ConfigJson } from "../decoder/config-file.ts";
 import { attentionsOf, type DecoderConfig, keysOf } from "../decoder/config.ts";
-import {
-  attentionPeriod,
-  expertsOf,
-  isOfLlama,
-  ofRule,
-  saidHeadSize,
-  slidingHead,
-  slidingWindow,
-  tapsOf,
-} from "./field-values.ts";
+import { architectureOf } from "../decoder/architectures/index.ts";
+import type { Experts } from "../blocks/experts.ts";
+import type { GatedDelta } from "../blocks/gated-delta.ts";
+import type { PlannedMatrix } from "../tensor-plan.ts";
 
 /** What is said of each layer, after the architecture's name and a dot. */
 export const KV_HEADS = "attention.head_count_kv";
@@ -190,4 +184,56 @@ function innerSize(config: DecoderConfig, { intermediate_size: said }: ConfigJso
   const { layers } = config;
   const [inner] = layers.flat().flatMap(({ mixer }) => (mixer.kind === "mlp" ? [mixer.output.weight.cols] : []));
   return inner ?? expertsOf(config)?.down.cols;
+}
+
+/** The first of its mixtures of experts. */
+function expertsOf({ layers }: DecoderConfig): Experts<PlannedMatrix> | undefined {
+  return layers.flat().flatMap(({ mixer }) => (mixer.kind === "experts" ? [mixer] : []))[0];
+}
+
+/** A number of the gated delta rule. */
+function ofRule(of: (rule: GatedDelta<PlannedMatrix>) => number): (config: DecoderConfig) => number | undefined {
+  return ({ layers }) => {
+    const [rule] = layers.flat().flatMap(({ mixer }) => (mixer.kind === "gated-delta" ? [mixer] : []));
+    return rule && of(rule);
+  };
+}
+
+/** Of convolutions. */
+function tapsOf({ hiddenSize, layers }: DecoderConfig): number | undefined {
+  return layers
+    .flat()
+    .flatMap(({ mixer }) => (mixer.kind === "convolution" ? [mixer.weight.cols / hiddenSize] : []))[0];
+}
+
+/** Elements of a head of layers that see a window, where these have a rope of their own. */
+function slidingHead(config: DecoderConfig): number | undefined {
+  return attentionsOf(config).find(({ rope }) => rope === 1)?.headSize;
+}
+
+/** Left out where llama.cpp's own rule, hidden size by heads, is all that its converter relies on. */
+function saidHeadSize(config: DecoderConfig, json: ConfigJson, arch: string): number | undefined {
+  if (["phi3", "granite", "granitemoe", "gpt2"].includes(arch)) return undefined;
+  const headSize = attentionsOf(config).at(-1)?.headSize;
+  return !["qwen2", "qwen2moe"].includes(arch) || (json.head_dim ?? undefined) !== undefined ? headSize : undefined;
+}
+
+/** Its converter says more of Llama and what turns as Llama does. */
+function isOfLlama({ architecture }: DecoderConfig): boolean {
+  return architectureOf(architecture)?.gguf?.pairs === true;
+}
+
+/** Every how many layers one has attention, by the first that has. */
+export function attentionPeriod({ layers }: DecoderConfig): number {
+  return 1 + layers.findIndex((layer) => layer.some(({ mixer }) => mixer.kind === "attention"));
+}
+
+/** The first window of any layer, where llama.cpp is told of it. */
+export function slidingWindow(config: DecoderConfig, _: unknown, arch: string): number | undefined {
+  const window = attentionsOf(config)
+    .map((layer) => layer.window)
+    .find(Number.isFinite);
+  // Phi 4 is told from Phi 3 by its 0.
+  if (arch === "phi3") return window ?? 0;
+  return arch.startsWith("gemma") || ["olmo2", "exaone4", "cohere2", "gpt-oss"].includes(arch) ? window : undefined;
 }

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { refusalOf } from "../../files/testing/folder.ts";
 import type { DecoderConfig } from "../decoder/config.ts";
-import { packBlocks, unpackBlocks } from "../gguf-blocks.ts";
+import { packBlocks, unpackBlocks } from "../read-weights.ts";
 import { isPassedOver } from "./layers.ts";
 import { ggufPlace } from "./names.ts";
 import { ropeFactors } from "./rope-factors.ts";

@@ -4,9 +4,8 @@ import { quote } from "../../files/failure.ts";
 import { architectureOf, ARCHITECTURES } from "../decoder/architectures/index.ts";
 import type { ConfigJson } from "../decoder/config-file.ts";
 import { attentionsOf, type DecoderConfig } from "../decoder/config.ts";
-import { yarnTemperature } from "../blocks/rope-scaling.ts";
-import { slidingWindow } from "./field-values.ts";
-import { fieldsOf, KV_HEADS, WINDOWS } from "./fields.ts";
+import { yarnTemperature } from "../blocks/rope.ts";
+import { fieldsOf, KV_HEADS, slidingWindow, WINDOWS } from "./fields.ts";
 import { gemma4Layers } from "./gemma4.ts";
 
 /** llama.cpp's name of an architecture, by `model_type`: Mistral is a Llama there. @throws RandloraError `model` where it has none */

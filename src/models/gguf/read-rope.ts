@@ -1,7 +1,7 @@
 import type { GgufFields } from "../../files/gguf/metadata.ts";
 import type { GgufFile } from "../../files/gguf/reader.ts";
 import type { RopeJson } from "../decoder/config-file.ts";
-import { longropeTemperature, yarnTemperature } from "../blocks/rope-scaling.ts";
+import { longropeTemperature, yarnTemperature } from "../blocks/rope.ts";
 import { GROWTH } from "./fields.ts";
 import { gemma4Ropes } from "./gemma4.ts";
 import { ROPE_KEYS } from "./metadata.ts";

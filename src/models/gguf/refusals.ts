@@ -1,8 +1,7 @@
 import { RandloraError } from "../../files/errors.ts";
 import { quote } from "../../files/failure.ts";
 import { attentionsOf, type DecoderConfig } from "../decoder/config.ts";
-import { attentionPeriod } from "./field-values.ts";
-import { HYBRIDS } from "./fields.ts";
+import { attentionPeriod, HYBRIDS } from "./fields.ts";
 import { checkGemma4 } from "./gemma4.ts";
 import { ggufName } from "./metadata.ts";
 

@@ -1,5 +1,5 @@
 import type { DecoderConfig } from "../decoder/config.ts";
-import type { Rope } from "../blocks/rope-scaling.ts";
+import type { Rope } from "../blocks/rope.ts";
 
 const round = Math.fround;
 

@@ -7,7 +7,7 @@ import { transpose } from "../../files/safetensors/transpose.ts";
 import { isBlockDtype } from "../../compute/device/dtype.ts";
 import type { DecoderConfig } from "../decoder/config.ts";
 import { type Numbers, reorder, rowsOf } from "./place.ts";
-import { unpackBlocks } from "../gguf-blocks.ts";
+import { unpackBlocks } from "../read-weights.ts";
 import { findSources, presented, type Source } from "./sources.ts";
 
 /** Bytes of the file that are converted at a time. */

@@ -1,12 +1,11 @@
-import { join } from "node:path";
 import * as v from "valibot";
+import { join } from "node:path";
 import { RandloraError } from "../../files/errors.ts";
 import { oneLine } from "../../files/failure.ts";
 import { SUPPORTED_TYPES } from "../decoder/architectures/index.ts";
 import { readConfigOf } from "../decoder/config-file.ts";
-import { ClipJson, describeClip } from "./clip.ts";
+import { ClipJson, describeClip, describeDinov2, Dinov2Json } from "./clip.ts";
 import type { ImageConfig, Tensors } from "./config.ts";
-import { describeDinov2, Dinov2Json } from "./dinov2.ts";
 import { openCheckpoint } from "../folder/open-checkpoint.ts";
 import type { ModelLocation } from "../folder/locate.ts";
 

@@ -1,5 +1,5 @@
-import { basename } from "node:path";
 import * as v from "valibot";
+import { basename } from "node:path";
 import { METHOD_NAMES } from "../../adapters/method-names.ts";
 import { Contradiction, RandloraError } from "../../files/errors.ts";
 import { methodNamed } from "../../adapters/methods.ts";
@@ -7,8 +7,7 @@ import { filesAt } from "../../data/records/data-files.ts";
 import { isCommit } from "../../files/hub/name.ts";
 import { loadConfig, SUPPORTED_TYPES } from "../../models/decoder/architectures/index.ts";
 import { readConfigOf } from "../../models/decoder/config-file.ts";
-import { EMBEDDED, hubNameOf, type Recorded } from "../../models/folder/run.ts";
-import { locateModel, type ModelLocation } from "../../models/folder/locate.ts";
+import { EMBEDDED, hubNameOf, locateModel, type ModelLocation, type Recorded } from "../../models/folder/locate.ts";
 import { localPath, refuseMissingModel } from "../../models/folder/local-path.ts";
 import { IMAGE_TYPES, readImageConfig } from "../../models/vision/index.ts";
 import type { Context } from "../../terminal/options/command.ts";

@@ -13,7 +13,7 @@ import { readRunFolder } from "./runs.ts";
 import { lockFolder } from "./lock.ts";
 import { METRICS_FILE, SETTINGS_FILE, TABLE_FILE } from "../../files/run-names.ts";
 import { formatSettings, parseTrainSettings, type TrainSettings } from "../settings/settings.ts";
-import { refuseMistyped } from "../../models/folder/mistyped.ts";
+import { refuseMistyped } from "../../models/folder/local-path.ts";
 import { newestState } from "../../models/folder/run-states.ts";
 
 /** A run's folder, which only this process trains into until it is disposed. */

@@ -4,7 +4,7 @@ import { parseTargets } from "../../adapters/base/targets.ts";
 import { RandloraError } from "../../files/errors.ts";
 import { parseHubName } from "../../files/hub/name.ts";
 import { dateOf } from "../../data/text/samples/date.ts";
-import { EMBEDDED } from "../../models/folder/run.ts";
+import { EMBEDDED } from "../../models/folder/locate.ts";
 import { mapped, type Option, type Spec, text } from "../../terminal/options/option.ts";
 
 // Options whose settings are not the texts that are typed.

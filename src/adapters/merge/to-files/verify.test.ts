@@ -1,15 +1,15 @@
-import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
+import { describe, expect, test } from "bun:test";
 import { describeBase } from "../../base/base.ts";
 import { openPeft } from "../../formats/peft.ts";
 import { planAdapter } from "../../methods.ts";
 import { Checkpoint } from "../../../files/safetensors/checkpoint.ts";
 import type { WritableFloatDtype } from "../../../files/safetensors/dtype.ts";
-import { packBlocks, unpackBlocks } from "../../../models/gguf-blocks.ts";
+import { packBlocks, unpackBlocks } from "../../../models/read-weights.ts";
 import { fileSource, planMerge } from "../plan.ts";
 import { deltaOf, rounded, type TestAdapter, weights, widened, writeAdapter, writeModel } from "../testing/models.ts";
 import { sample, ulp, verifyMerge } from "./verify.ts";
-import { TemporaryFolder, refusalOf } from "../../../files/testing/folder.ts";
+import { refusalOf, TemporaryFolder } from "../../../files/testing/folder.ts";
 
 const MODULE = "model.layers.0.mlp.up_proj";
 const NAME = `${MODULE}.weight`;

@@ -7,7 +7,7 @@ import { refusalOf, type TemporaryFolder } from "../../../files/testing/folder.t
 import type { Decoder } from "../../../models/decoder/decoder.ts";
 import { loadDecoder } from "../../../models/folder/load-decoder.ts";
 import { locateModel } from "../../../models/folder/locate.ts";
-import { unpackBlocks } from "../../../models/gguf-blocks.ts";
+import { unpackBlocks } from "../../../models/read-weights.ts";
 import { writeLora } from "../../testing/lora.ts";
 import { Workplace } from "./testing/workplace.ts";
 import { Checkpoint } from "../../../files/safetensors/checkpoint.ts";

@@ -1,5 +1,5 @@
-import { afterAll, beforeAll, expect, test } from "bun:test";
 import fc from "fast-check";
+import { afterAll, beforeAll, expect, test } from "bun:test";
 import { STORIES } from "../../../../fixtures/stories/storyteller.ts";
 import { isBlockDtype } from "../../../compute/device/dtype.ts";
 import { Checkpoint } from "../../../files/safetensors/checkpoint.ts";
@@ -11,7 +11,7 @@ import type { Decoder } from "../../../models/decoder/decoder.ts";
 import { loadDecoder } from "../../../models/folder/load-decoder.ts";
 import { locateModel } from "../../../models/folder/locate.ts";
 import { openCheckpoint } from "../../../models/folder/open-checkpoint.ts";
-import { packBlocks, unpackBlocks } from "../../../models/gguf-blocks.ts";
+import { packBlocks, unpackBlocks } from "../../../models/read-weights.ts";
 import { TableInFile } from "../../../models/table-in-file.ts";
 import { tableInFile } from "../../../models/tensor-plan.ts";
 import { Notes, OPTIONS } from "../testing/merge.ts";

@@ -4,7 +4,7 @@ import { dtypeBytes } from "../../../files/safetensors/dtype.ts";
 import { transpose } from "../../../files/safetensors/transpose.ts";
 import { roundFromF32, widenToF32 } from "../../../files/safetensors/numbers.ts";
 import { isBlockDtype, isRoundedDtype } from "../../../compute/device/dtype.ts";
-import { packBlocks, unpackBlocks } from "../../../models/gguf-blocks.ts";
+import { packBlocks, unpackBlocks } from "../../../models/read-weights.ts";
 import { ropeFactors } from "../../../models/gguf/rope-factors.ts";
 import { reorder } from "../../../models/gguf/place.ts";
 import { countOverflows, overflow } from "../finite.ts";

@@ -1,3 +1,4 @@
+import expected from "./expected.json";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -15,7 +16,6 @@ import { loadRunData } from "../../../train/text/data.ts";
 import { textSubject } from "../../../train/text/model.ts";
 import type { StepMetrics, TrainObserver } from "../../../train/types.ts";
 import type { Check, CheckedDevice } from "./check.ts";
-import expected from "./expected.json";
 import type { Measured } from "./messages.ts";
 
 /** Methods whose kernels differ. */

@@ -1,19 +1,23 @@
 import { RandloraError } from "../../../files/errors.ts";
 import { itemAt } from "../../../files/item-at.ts";
 import type { ConfigJson } from "../config-file.ts";
-import { attention, gatedMlp, plainNorm, rmsNorm } from "../parts.ts";
+import { experts } from "../experts.ts";
+import { attention, gatedMlp, output, plainNorm, rmsNorm, type Sizes, weights } from "../parts.ts";
 import { ropesByLayerType } from "../rope-json.ts";
-import { spreadNumber } from "../../tensor-plan.ts";
-import { gemma4Experts, layerInput, layerInputs } from "./gemma4-parts.ts";
+import { type PlannedMatrix, plannedVector, spreadNumber, tableInFile } from "../../tensor-plan.ts";
 import {
   activationNamed,
   type Architecture,
   decoder,
   isSliding,
   type ModelSizes,
+  routingOf,
   sizesOf,
   withDefault,
 } from "./common.ts";
+import type { Experts } from "../../blocks/experts.ts";
+import type { LayerInput } from "../../blocks/layer-input.ts";
+import type { DecoderConfig } from "../config.ts";
 
 /** What transformers takes where config.json does not say it. */
 export const GEMMA4_SIZES = {
@@ -173,4 +177,74 @@ function layerOf(json: ConfigJson, sizes: ModelSizes, index: number) {
   if (slides) return { slides, headSize, kvHeads };
   const heads = json.attention_k_eq_v === true ? json.num_global_key_value_heads : undefined;
   return { slides, headSize: json.global_head_dim ?? 512, kvHeads: heads ?? kvHeads };
+}
+
+/** Files have tensors of all experts, beside the MLP. */
+const NAMES = { router: "router.proj.weight", gateUp: "experts.gate_up_proj", down: "experts.down_proj" };
+
+/**
+ * The experts of Gemma 4 26B-A4B, of the layer `path` with an MLP of these sizes beside them: MLP, experts and router read a norm of
+ * their own each; undefined: there are none. `full` trains the router's norm and factors as well. A target's name (`up_proj`) means the
+ * MLP's module, as in PEFT; a regular expression also means the experts'. `all-linear` includes `router.proj`, as in PEFT.
+ * @throws RandloraError `model` for numbers that are missing or cannot be
+ */
+function gemma4Experts(json: ConfigJson): ((path: string, sizes: ModelSizes) => Experts<PlannedMatrix>) | undefined {
+  if (json.enable_moe_block !== true) return undefined;
+  for (const name of ["num_experts", "top_k_experts", "moe_intermediate_size"] as const) {
+    if ((json[name] ?? undefined) !== undefined) continue;
+    throw new RandloraError("model", `enable_moe_block without ${name}`, "fetch config.json again");
+  }
+  const inner = json.moe_intermediate_size ?? NaN;
+  const asked = { ...json, num_experts_per_tok: json.top_k_experts };
+  const routing = routingOf(asked, { count: 128, chosen: 8, amongChosen: true });
+  return (path, sizes) => {
+    const { hidden, epsilon } = sizes;
+    const norm = (name: string) => rmsNorm(`${path}.${name}`, hidden, epsilon);
+    const vector = (name: string, size: number) => plannedVector([`${path}.router.${name}`, [size]]);
+    return {
+      ...experts(path, { ...sizes, inner }, routing, { path: "", names: NAMES, fused: { ...NAMES, path: "" } }),
+      routerNorm: { kind: "rms", weight: vector("scale", hidden), epsilon, offset: 0 },
+      logitScale: 1 / Math.sqrt(hidden),
+      scales: vector("per_expert_scale", routing.count),
+      beside: {
+        before: norm("pre_feedforward_layernorm"),
+        mlp: gatedMlp(`${path}.mlp`, sizes),
+        after: norm("post_feedforward_layernorm_1"),
+        afterExperts: norm("post_feedforward_layernorm_2"),
+      },
+    };
+  };
+}
+
+/** What every layer reads of each token beside the stream, `size` elements: a table for all layers, and a projection of embeddings. */
+function layerInputs(
+  { hidden, epsilon }: Sizes,
+  { layers, size, vocabulary }: { readonly layers: number; readonly size: number; readonly vocabulary: number },
+): Required<Pick<DecoderConfig, "layerInputs" | "layerTable">> {
+  const cols = layers * size;
+  return {
+    layerTable: tableInFile(cols, ["model.embed_tokens_per_layer.weight", [vocabulary, cols]]),
+    layerInputs: {
+      projection: weights(hidden, [["model.per_layer_model_projection", cols]]),
+      // What is projected is divided by √hidden first: the same comes of an ε that is larger by hidden.
+      norm: rmsNorm("model.per_layer_projection_norm", size, epsilon * hidden),
+      scale: Math.sqrt(size),
+    },
+  };
+}
+
+/** What layer number `index`, whose modules are below `path`, makes of it. */
+function layerInput(
+  path: string,
+  { hidden, activation }: Sizes,
+  size: number,
+  index: number,
+): LayerInput<PlannedMatrix> {
+  return {
+    kind: "layer-input",
+    activation,
+    gate: weights(hidden, [[`${path}.per_layer_input_gate`, size]]),
+    first: index * size,
+    output: output([`${path}.per_layer_projection`, hidden], size, false),
+  };
 }

@@ -1,4 +1,5 @@
-import { attention, experts, gatedMlp, rmsNorm } from "../parts.ts";
+import { experts } from "../experts.ts";
+import { attention, gatedMlp, rmsNorm } from "../parts.ts";
 import { ropeOf } from "../rope-json.ts";
 import { type Architecture, decoder, llamaLayer, queryKeyNorms, routingOf, sizesOf, usualLayer } from "./common.ts";
 import { RandloraError } from "../../../files/errors.ts";

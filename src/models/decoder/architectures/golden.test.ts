@@ -10,7 +10,7 @@ import { transpose } from "../../../files/safetensors/transpose.ts";
 import { TemporaryFolder } from "../../../files/testing/folder.ts";
 import { ARCHITECTURE_CASES, writeArchitecture } from "../../testing/architectures.ts";
 import { Batch, type PassResult } from "../cache/batch.ts";
-import type { BatchToken } from "../cache/batch-logits.ts";
+import type { BatchToken } from "../cache/batch-pass.ts";
 import { loadDecoder } from "../../folder/load-decoder.ts";
 import type { LoadOptions } from "../decoder.ts";
 import { plannedMatrices, storedDecoder } from "../weight-plan.ts";

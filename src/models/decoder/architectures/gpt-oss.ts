@@ -1,7 +1,8 @@
 import { RandloraError } from "../../../files/errors.ts";
 import type { Experts } from "../../blocks/experts.ts";
 import { plannedMatrix, type PlannedMatrix, plannedVector } from "../../tensor-plan.ts";
-import { attention, rmsNorm, transposedExperts } from "../parts.ts";
+import { transposedExperts } from "../experts.ts";
+import { attention, rmsNorm } from "../parts.ts";
 import { ropeOf } from "../rope-json.ts";
 import { type Architecture, decoder, isSliding, type ModelSizes, routingOf, sizesOf, withDefault } from "./common.ts";
 

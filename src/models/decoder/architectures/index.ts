@@ -4,24 +4,27 @@ import { oneLine } from "../../../files/failure.ts";
 import { ConfigJson, readConfigOf } from "../config-file.ts";
 import { checkConfig, type DecoderConfig } from "../config.ts";
 import type { Architecture } from "./common.ts";
-import { cohere, cohere2 } from "./cohere.ts";
-import { exaone4 } from "./exaone4.ts";
+import { cohere, cohere2, gpt2, gptNeox, phi, phi3, starcoder2 } from "./layer-norm.ts";
+import { exaone4, olmo2, olmo3, olmoe } from "./olmo.ts";
 import { gemma, gemma2, gemma3Text } from "./gemma.ts";
 import { gemma4Text } from "./gemma4.ts";
 import { gemma3, gemma4, mistral3, qwen25Vl, qwen2Vl, qwen35, qwen35Moe, qwen3Vl, qwen3VlMoe } from "./multimodal.ts";
 import { glm4, glm4Moe } from "./glm4.ts";
-import { gptNeox } from "./gpt-neox.ts";
 import { gptOss } from "./gpt-oss.ts";
-import { gpt2 } from "./gpt2.ts";
-import { granite, granitemoe, granitemoehybrid } from "./granite.ts";
+import {
+  granite,
+  granitemoe,
+  granitemoehybrid,
+  llama,
+  ministral,
+  ministral3,
+  mistral,
+  mixtral,
+  seedOss,
+  smollm3,
+} from "./llama.ts";
 import { lfm2, lfm2Moe } from "./lfm2.ts";
-import { llama, seedOss, smollm3 } from "./llama.ts";
-import { ministral, ministral3, mistral, mixtral } from "./mistral.ts";
-import { olmo2, olmo3, olmoe } from "./olmo.ts";
-import { phi, phi3 } from "./phi.ts";
-import { qwen2, qwen2Moe, qwen3, qwen3Moe } from "./qwen.ts";
-import { qwen35MoeText, qwen35Text, qwen3Next } from "./qwen3-next.ts";
-import { starcoder2 } from "./starcoder2.ts";
+import { qwen2, qwen2Moe, qwen3, qwen35MoeText, qwen35Text, qwen3Moe, qwen3Next } from "./qwen.ts";
 
 /** A new architecture is a file here and an entry of this list. */
 export const ARCHITECTURES: readonly Architecture[] = [

@@ -5,7 +5,8 @@ import type { Mlp } from "../../blocks/mlp.ts";
 import type { PlannedMatrix } from "../../tensor-plan.ts";
 import type { DecoderConfig } from "../config.ts";
 import type { ConfigJson } from "../config-file.ts";
-import { attention, convolution, experts, gatedMlp, MOST_TAPS, rmsNorm, type Sizes } from "../parts.ts";
+import { experts } from "../experts.ts";
+import { attention, convolution, gatedMlp, MOST_TAPS, rmsNorm, type Sizes } from "../parts.ts";
 import { ropeOf } from "../rope-json.ts";
 import { type Architecture, decoder, type ModelSizes, routingOf, sizesOf, withDefault } from "./common.ts";
 

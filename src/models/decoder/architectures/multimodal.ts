@@ -5,9 +5,8 @@ import { behindEither } from "../../description.ts";
 import type { Architecture } from "./common.ts";
 import { gemma3Text } from "./gemma.ts";
 import { GEMMA4_SIZES, gemma4Text } from "./gemma4.ts";
-import { ministral3, mistral } from "./mistral.ts";
-import { describeQwen3Moe, qwen2, qwen3 } from "./qwen.ts";
-import { QWEN35_TARGETS, qwen35MoeText, qwen35Text } from "./qwen3-next.ts";
+import { ministral3, mistral } from "./llama.ts";
+import { describeQwen3Moe, qwen2, qwen3, QWEN35_TARGETS, qwen35MoeText, qwen35Text } from "./qwen.ts";
 
 /** Settings that the whole file says of its text decoder, whatever its `text_config` says. */
 const OF_ALL = ["model_type", "dtype", "torch_dtype", "eos_token_id", "bos_token_id", "tie_word_embeddings"];

@@ -3,7 +3,7 @@ import { STORIES } from "../../../../fixtures/stories/storyteller.ts";
 import type { Device } from "../../../compute/device/device.ts";
 import { openTestDevice } from "../../../compute/device/testing/open.ts";
 import { Batch } from "./batch.ts";
-import type { BatchLogits } from "./batch-logits.ts";
+import type { BatchLogits } from "./batch-pass.ts";
 import type { Decoder } from "../decoder.ts";
 import { loadDecoder } from "../../folder/load-decoder.ts";
 import type { Slot } from "./slot.ts";

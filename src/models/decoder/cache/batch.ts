@@ -1,13 +1,20 @@
 import { readRows } from "../../../compute/tensor/read-rows.ts";
 import { Run } from "../../../compute/tensor/run.ts";
 import { sliceRows, type Tensor } from "../../../compute/tensor/tensor.ts";
-import { type BatchLogits, type BatchToken, readLogits } from "./batch-logits.ts";
-import { type BatchDecoder, BatchPass, type BatchParts, type PromptTokens } from "./batch-pass.ts";
+import {
+  type BatchDecoder,
+  type BatchLogits,
+  type BatchParts,
+  BatchPass,
+  type BatchToken,
+  type PromptTokens,
+  readLogits,
+} from "./batch-pass.ts";
 import { recordForward } from "../forward.ts";
 import { type AdapterLinears, batchLinears, PLAIN_LINEARS } from "../../blocks/linears.ts";
 import { type AdaptedRows, groupOf } from "../../blocks/row-linears.ts";
 import { type PromptLogits, type RecordedResult, recordScores, type Scoring } from "../prompt-scores.ts";
-import { fitsKeys } from "../../blocks/rope-scaling.ts";
+import { fitsKeys } from "../../blocks/rope.ts";
 import { itemAt } from "../../../files/item-at.ts";
 import type { Slot } from "./slot.ts";
 import { PROMPT_BLOCK } from "./layer-cache.ts";

@@ -1,5 +1,4 @@
-import type { Experts, SharedExpert } from "../../blocks/experts.ts";
-import type { Routing } from "../../blocks/router.ts";
+import type { Experts, Routing, SharedExpert } from "../blocks/experts.ts";
 import {
   eitherOf,
   plannedLinear,
@@ -7,9 +6,8 @@ import {
   type PlannedMatrix,
   plannedVector,
   storedTransposed,
-} from "../../tensor-plan.ts";
-import { gatedMlp } from "./mlp.ts";
-import { type Module, type Sizes, weights } from "./modules.ts";
+} from "../tensor-plan.ts";
+import { gatedMlp, type Module, type Sizes, weights } from "./parts.ts";
 
 /** How checkpoints call the matrices of a mixture of experts: those of each expert, or tensors of all of them. */
 export type ExpertNames =
