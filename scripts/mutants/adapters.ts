@@ -46,7 +46,7 @@ export const ADAPTERS: MutationsByFile = {
     [`root["version"] !== VERSION || `, "", "missing check: another version's file is believed"],
   ],
   "src/adapters/formula/deltas.ts": [["const scaled = scale * factor;", "const scaled = scale;", "--scale is ignored"]],
-  "src/adapters/frozen/grid.ts": [
+  "src/adapters/frozen/kind.ts": [
     [
       'if (stored.has("BF16") && stored.has("F16")) return undefined;',
       "",
@@ -60,7 +60,7 @@ export const ADAPTERS: MutationsByFile = {
       "negative elements of bases in half precision lose their sign",
     ],
   ],
-  "src/adapters/full/method.ts": [
+  "src/adapters/methods.ts": [
     ["parameters: rows * cols };", "parameters: rows };", "full fine-tuning reports too few parameters"],
   ],
   "src/adapters/hybrid/config.ts": [
@@ -83,14 +83,14 @@ export const ADAPTERS: MutationsByFile = {
   "src/adapters/formulas/miss.ts": [
     ["Math.min(r, input - col)", "r", "MiSS adds a whole last block of columns where fewer are left"],
   ],
-  "src/adapters/merge/finite.ts": [
+  "src/adapters/merge/stored-weight.ts": [
     ["Math.abs(value) >= limit", "Math.abs(value) > limit", "a weight that rounds to infinity is not counted"],
   ],
-  "src/adapters/merge/combine/threshold.ts": [
+  "src/adapters/merge/combine/rows.ts": [
     ["< limit ? 1 / density : 0", "< limit ? 1 : 0", "DARE does not rescale what it keeps"],
     ["above + here >= rank", "above + here > rank", "off by one in how many elements TIES keeps"],
   ],
-  "src/adapters/merge/in-memory/form-delta.ts": [
+  "src/adapters/merge/in-memory/deltas.ts": [
     ["if (data.every(Number.isFinite)) return", "if (data.length > 0) return", "missing check: a ΔW with NaN is used"],
   ],
   "src/adapters/merge/tensor-stream.ts": [
@@ -118,7 +118,7 @@ export const ADAPTERS: MutationsByFile = {
   "src/adapters/randlora/config.ts": [
     ["v.optional(finiteNumber, 640)", "v.optional(finiteNumber, 64)", "wrong default of randlora_alpha"],
   ],
-  "src/adapters/svd/best-factors.ts": [
+  "src/adapters/svd/to-lora.ts": [
     ["scale(vectors[k] ?? other, root);", "", "a singular value's root is missing from one factor"],
   ],
   "src/adapters/svd/singular-values.ts": [
@@ -131,7 +131,7 @@ export const ADAPTERS: MutationsByFile = {
       "rows of a parameter are written without their padding",
     ],
   ],
-  "src/adapters/vera/factors.ts": [
+  "src/adapters/vera/plan.ts": [
     ["Math.max(most, module.in), 0)", "Math.max(most, module.out), 0)", "VeRA's A is as wide as the largest output"],
   ],
 };

@@ -51,7 +51,7 @@ export const PROGRAM: MutationsByFile = {
   "src/measure/images/accuracy.ts": [
     ["(right[label] ?? 0) + isRight", "(right[label] ?? 0) + 1", "every answer is right"],
   ],
-  "src/measure/inspect/distance.ts": [
+  "src/measure/inspect/spectrum.ts": [
     ["(x - y) * (x - y)", "(x - y) * (x + y)", "wrong sign in the distance of two adapters"],
   ],
   "src/library/options.ts": [

@@ -3,7 +3,6 @@ import { oneLine, quote } from "../files/failure.ts";
 import type { BaseModel } from "./base/base.ts";
 import { c3a } from "./formulas/c3a.ts";
 import { dora } from "./dora/method.ts";
-import { full } from "./full/method.ts";
 import { gralora } from "./formulas/gralora.ts";
 import { hybrid } from "./hybrid/method.ts";
 import { hira } from "./formulas/hira.ts";
@@ -18,9 +17,44 @@ import { nola } from "./nola/method.ts";
 import type { AdapterPlan, PlanOptions } from "./method/plan.ts";
 import { pranc } from "./pranc/method.ts";
 import { randlora } from "./randlora/method.ts";
-import { type Tolerate, tolerating } from "./files/values.ts";
+import { type Tolerate, tolerating } from "./files/tensors.ts";
 import type { Adapter, WrittenSettings } from "./files/adapter.ts";
 import { vera } from "./vera/method.ts";
+import { PLAIN_LINEARS } from "../models/blocks/linears.ts";
+import { isTrained, matrixLabel, matrixShape } from "../models/tensor-plan.ts";
+import type { Placement } from "./method/training.ts";
+
+/**
+ * Trains every weight: the model's matrices are the parameters themselves, in F32. A tied embedding is one parameter,
+ * to which both of its uses add their gradients.
+ */
+export const full: TrainedMethod = {
+  name: "full",
+  title: "all weights",
+  training: {
+    result: "model",
+    async open({ matrices }) {
+      const parameters = matrices.filter(isTrained).map((planned) => ({
+        name: matrixLabel(planned),
+        shape: matrixShape(planned),
+      }));
+      return {
+        parameters,
+        modules: parameters.map(({ name, shape: [rows, cols] }) => {
+          return { name, shape: [rows, cols], parameters: rows * cols };
+        }),
+        notes: [],
+        place: async ({ parameters: placed }: Placement) => ({
+          choices: {},
+          prepare() {},
+          watched: () => parameters.map(({ name }) => placed.get(name)),
+          linears: () => PLAIN_LINEARS,
+          finish() {},
+        }),
+      };
+    },
+  },
+};
 
 /** A new method is a folder, or a file of `formulas`, a name in `method-names.ts`, and a line here. */
 const DEFINITIONS = {

@@ -17,7 +17,7 @@ import type { AdapterChoice } from "../adapters/merge/loaded-adapter.ts";
 import { AdaptedWeights, type ApplyOptions } from "../adapters/merge/in-memory/weights.ts";
 import type { Writer } from "./generation/reply.ts";
 import { checkUnmerged, placeUnmerged, type UnmergedAdapters } from "../adapters/merge/in-memory/beside.ts";
-import { SharedParts } from "../adapters/method/shared-parts.ts";
+import { SharedParts } from "../adapters/method/training.ts";
 
 export interface LanguageModelOptions {
   readonly location: ModelLocation;

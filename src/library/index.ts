@@ -2,11 +2,9 @@
  * `import { merge, finetune, chat } from "randlora"` (docs/library.md): what the commands of those names do, with their options, and
  * nothing printed.
  */
-import type { MergeReport } from "../adapters/merge/to-files/types.ts";
-import { MERGE_OPTIONS } from "../adapters/merge/to-files/options.ts";
+import { type MergeReport, MERGE_OPTIONS } from "../adapters/merge/to-files/options.ts";
 import { SERVE_OPTIONS, type ServeJson } from "../chat/serve/options.ts";
-import { COMPARE_OPTIONS } from "../measure/compare/options.ts";
-import type { CompareJson } from "../measure/compare/options.ts";
+import { COMPARE_OPTIONS, type CompareJson } from "../measure/compare/options.ts";
 import { CHATS_OPTIONS, COMMONSENSE_OPTIONS, FORGETTING_OPTIONS, PERPLEXITY_OPTIONS } from "../measure/eval/options.ts";
 import { ACCURACY_OPTIONS, EMBED_OPTIONS, type EmbeddingsJson } from "../measure/images/options.ts";
 import type { Context } from "../terminal/options/command.ts";

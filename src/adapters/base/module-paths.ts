@@ -1,8 +1,7 @@
 import { oneLine, quote } from "../../files/failure.ts";
 import { RandloraError } from "../../files/errors.ts";
 import type { Dtype } from "../../files/safetensors/dtype.ts";
-import { type BaseModel, modelTypeOf } from "./base.ts";
-import { isInputEmbedding, isOutputEmbedding } from "./embeddings.ts";
+import { type BaseModel, modelTypeOf, isInputEmbedding, isOutputEmbedding } from "./base.ts";
 
 /** Where the weight of one module is in the checkpoint. */
 export interface BaseWeight {

@@ -1,8 +1,7 @@
 import { RandloraError } from "../../files/errors.ts";
 import { oneLine, quote } from "../../files/failure.ts";
-import type { BaseModel } from "./base.ts";
+import { type BaseModel, isEmbedding, isInputEmbedding, isOutputEmbedding, outputEmbeddingOf } from "./base.ts";
 import { type PathShift, shiftPath } from "./module-paths.ts";
-import { isEmbedding, isInputEmbedding, isOutputEmbedding, outputEmbeddingOf } from "./embeddings.ts";
 import type { Adapter, AdapterTensor } from "../files/adapter.ts";
 
 /** A tensor that takes the place of one of the base's: a module saved whole (`modules_to_save`), a bias, an embedding. */

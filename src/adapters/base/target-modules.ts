@@ -1,9 +1,17 @@
-import { type BaseModel, isConv1d, isOfExpert, isRouter, linearModules, modelTypeOf, type Within } from "./base.ts";
+import {
+  type BaseModel,
+  isConv1d,
+  isOfExpert,
+  isRouter,
+  linearModules,
+  modelTypeOf,
+  type Within,
+  isOutputEmbedding,
+  lastSegment,
+} from "./base.ts";
 import { findWeight, modulePath, targetName, textPartOf, unshiftPath } from "./module-paths.ts";
 import { type ExpertParameter, expertParameters, factorPrefixes } from "./experts.ts";
-import { isOutputEmbedding, lastSegment } from "./embeddings.ts";
-import { layerOf } from "./layers.ts";
-import { defaultTargets, targetMatcher, type TargetRules } from "./targets.ts";
+import { layerOf, defaultTargets, targetMatcher, type TargetRules } from "./targets.ts";
 import { RandloraError } from "../../files/errors.ts";
 import { isKernelDtype } from "../../compute/device/dtype.ts";
 import { targetsOf } from "../../models/decoder/architectures/index.ts";

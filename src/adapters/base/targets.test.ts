@@ -3,7 +3,7 @@ import allLinear from "../../../fixtures/adapters/peft-all-linear.json";
 import golden from "../../../fixtures/adapters/peft-targets.json";
 import type { PlainConfig } from "../files/adapter.ts";
 import { RandloraError } from "../../files/errors.ts";
-import { isEmbedding } from "./embeddings.ts";
+import { isEmbedding } from "./base.ts";
 import { randloraConfig } from "../randlora/config.ts";
 import { parseTargets, targetMatcher } from "./targets.ts";
 

@@ -1,6 +1,6 @@
 import { Contradiction, RandloraError } from "../../files/errors.ts";
 import { isGgufName } from "../../files/gguf/format.ts";
-import { adapterOrModel } from "../adapter-or-model.ts";
+import { adapterOrModel, findKind, openAdapter } from "../formats/open.ts";
 import { localPath } from "../../models/folder/local-path.ts";
 import { locateModel } from "../../models/folder/locate.ts";
 import type { Context } from "../../terminal/options/command.ts";
@@ -8,10 +8,9 @@ import { BytesBar } from "../../terminal/progress.ts";
 import { convertAdapter } from "../formats/convert.ts";
 import type { ConvertFlags } from "./convert-options.ts";
 import { writeGgufAdapter } from "./gguf-adapter.ts";
-import type { Outtype } from "../merge/outtypes.ts";
+import type { Outtype } from "../merge/choices.ts";
 import { writeModel } from "../merge/to-files/merge-command.ts";
 import { methodOfAdapter } from "../methods.ts";
-import { findKind, openAdapter } from "../formats/open.ts";
 import { convertToLora } from "../svd/write-lora.ts";
 
 /** Writes an adapter in another format, or a model as GGUF. @throws RandloraError `usage` for options of other formats; as `convertAdapter` */

@@ -17,8 +17,8 @@ import { isOfExpert } from "../base/base.ts";
 import { openNamedBase } from "../base/named-base.ts";
 import { adaptsExperts, loraConfig } from "../lora/config.ts";
 import { type LoraLayer, loraLayersAlone } from "../lora/plan.ts";
-import { countOverflows, overflow } from "../merge/finite.ts";
-import type { Outtype } from "../merge/outtypes.ts";
+import { countOverflows, overflow } from "../merge/stored-weight.ts";
+import type { Outtype } from "../merge/choices.ts";
 import { methodOfAdapter } from "../methods.ts";
 
 /** What to write, and where. */

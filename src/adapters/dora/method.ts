@@ -6,9 +6,8 @@ import { stackExperts } from "../lora/expert-stacks.ts";
 import { loraAdapterPlan, MAGNITUDE, planLora } from "../lora/plan.ts";
 import { lora, type LoraSettings, loraTraining, newLora, trainableLora } from "../lora/method.ts";
 import type { AdapterTraining, MethodDefinition } from "../method/method.ts";
-import { openExisting } from "../method/existing.ts";
+import { openExisting, unusedGenerator } from "../method/fit.ts";
 import { withMagnitudes } from "../delta/magnitude/deltas.ts";
-import { unusedGenerator } from "../method/fit.ts";
 import { convertAsIs } from "../frozen/convert.ts";
 import { loraConfig } from "../lora/config.ts";
 

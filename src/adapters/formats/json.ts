@@ -7,9 +7,7 @@ import { isObject, type Json, type JsonObject, stringifyLossless, toPlainObject 
 import type { MethodDefinition } from "../method/method.ts";
 import { checkedMethod } from "../methods.ts";
 import { indexByName, PEFT_PREFIX, readJsonObject } from "./peft.ts";
-import { sharedName } from "../files/shared-tensors.ts";
-import { memoryTensor } from "../files/tensors.ts";
-import type { Tolerate } from "../files/values.ts";
+import { sharedName, memoryTensor, type Tolerate } from "../files/tensors.ts";
 import type { Adapter, AdapterContent, AdapterTensor } from "../files/adapter.ts";
 
 /** `format` and `version` of the files that are read and written. */

@@ -8,8 +8,12 @@ import { INDEX_FILE } from "../../files/safetensors/shards.ts";
 import { locateModel } from "../../models/folder/locate.ts";
 import { openJson } from "./json.ts";
 import { isPeftFolder, openPeft, PEFT_CONFIG, PEFT_WEIGHTS } from "./peft.ts";
-import type { Tolerate } from "../files/values.ts";
+import type { Tolerate } from "../files/tensors.ts";
 import type { Adapter } from "../files/adapter.ts";
+import { HubFailure } from "../../files/hub/failure.ts";
+import { resolveModel } from "../../files/hub/resolve.ts";
+import { localPath } from "../../models/folder/local-path.ts";
+import type { Context } from "../../terminal/options/command.ts";
 
 const JSON_FILE = "adapter.json";
 /** A run keeps its best adapter, and its last, in these folders. */
@@ -143,4 +147,27 @@ function kindOfFile(name: string): Found["kind"] {
   if (name === PEFT_WEIGHTS) return "adapter";
   const isConfig = name === "config.json" || name.endsWith(".index.json");
   return name.endsWith(".json") && !isConfig ? "adapter" : "checkpoint";
+}
+
+/**
+ * An adapter or a model as a path on this machine. What is on the Hub is fetched: an adapter whole, of a model what
+ * `kind` asks for; where that is all that it takes, one that is in the cache serves as it is.
+ * @throws RandloraError `file` when it is not there
+ */
+export async function adapterOrModel(text: string, kind: "model" | "config", context: Context): Promise<string> {
+  const name = parseHubName(text);
+  if (name === undefined) return await localPath(text, "model", context);
+  try {
+    return await localPath(text, "adapter", context);
+  } catch (thrown) {
+    // No adapter, as far as the list of its files goes.
+    if (thrown instanceof HubFailure) throw thrown;
+    const cached = await resolveModel(name, { offline: true }).catch(() => undefined);
+    return (
+      cached ??
+      (await localPath(text, kind, context).catch(() => {
+        throw thrown;
+      }))
+    );
+  }
 }

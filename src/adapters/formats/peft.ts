@@ -8,9 +8,7 @@ import { SETTINGS_FILE } from "../../files/run-names.ts";
 import { SafetensorsFile } from "../../files/safetensors/file.ts";
 import { isObject, type JsonObject, parseLossless, toPlainObject } from "../../files/lossless-json.ts";
 import { checkedMethod } from "../methods.ts";
-import { shareTensors } from "../files/shared-tensors.ts";
-import { fileTensor } from "../files/tensors.ts";
-import { type Tolerate, tolerated, tolerating } from "../files/values.ts";
+import { shareTensors, fileTensor, type Tolerate, tolerated, tolerating } from "../files/tensors.ts";
 import type { Adapter, AdapterTensor } from "../files/adapter.ts";
 
 /** PEFT's file names. */

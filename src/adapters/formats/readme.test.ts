@@ -3,7 +3,7 @@ import { lora } from "../lora/method.ts";
 import { PEFT_TYPES } from "../randlora/config.ts";
 import { randlora } from "../randlora/method.ts";
 import { numbers } from "../testing/adapters.ts";
-import { peftReadme } from "./peft-write.ts";
+import { peftReadme } from "./convert.ts";
 import { memoryTensor } from "../files/tensors.ts";
 
 const BASES = ["base_model.randlora_A", "base_model.randlora_B"];

@@ -1,15 +1,14 @@
 import type { Device } from "../../compute/device/device.ts";
 import { repitched } from "../../compute/tensor/repitch.ts";
 import { dtypeBytes } from "../../files/safetensors/dtype.ts";
-import { weightRows } from "../delta/weight-rows.ts";
+import { weightRows, deltaSource, type LayerPlace } from "../delta/on-device.ts";
 import { uploaded } from "../../compute/device/transfer.ts";
 import { Run } from "../../compute/tensor/run.ts";
 import { recordStridedSums } from "../../compute/tensor/strided-sums.ts";
 import { type Shape, type Tensor, tensorBytes, tensorIn, write } from "../../compute/tensor/tensor.ts";
 import { mapValues } from "../../files/map-values.ts";
 import type { Adapter } from "../files/adapter.ts";
-import { deltaSource, type LayerPlace } from "../delta/on-device.ts";
-import { readAllValues } from "../files/values.ts";
+import { readAllValues } from "../files/tensors.ts";
 import type { FittedLayer } from "../method/fit.ts";
 import type { DeltaSource, LayerDelta, StoredWeight, WeightBlock } from "../method/plan.ts";
 import { matrixOf } from "../method/train.ts";

@@ -12,7 +12,7 @@ import { findTargets, type TargetModule, type Targets } from "../base/target-mod
 import { weightFinder } from "../delta/parts.ts";
 import { adaptedMethod } from "../delta/through-weights/adapted-method.ts";
 import type { AdaptedModule } from "../delta/through-weights/held.ts";
-import { fitAdapter, type TrainedTensors, unusedGenerator } from "../method/fit.ts";
+import { fitAdapter, type TrainedTensors, unusedGenerator, openExisting, targetSettings } from "../method/fit.ts";
 import { convertAsIs } from "../frozen/convert.ts";
 import type { MethodDefinition, ModuleShape } from "../method/method.ts";
 import {
@@ -25,7 +25,6 @@ import {
   untrainedTensors,
   writeTrained,
 } from "../method/train.ts";
-import { openExisting, targetSettings } from "../method/existing.ts";
 import type { Method, Placement, Trainable } from "../method/training.ts";
 import type { AdapterSettings } from "../method/settings.ts";
 import { shapeElements } from "../../files/safetensors/header.ts";

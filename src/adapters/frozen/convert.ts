@@ -3,7 +3,7 @@ import { Contradiction, RandloraError } from "../../files/errors.ts";
 import { oneLine } from "../../files/failure.ts";
 import type { JsonObject } from "../../files/lossless-json.ts";
 import { type Adapter, contentOf } from "../files/adapter.ts";
-import { isShared } from "../files/shared-tensors.ts";
+import { isShared } from "../files/tensors.ts";
 import type { ConversionWish, ConvertedContent } from "../method/method.ts";
 import type { FrozenKind, FrozenRecord, FrozenSettings, SavedTensors } from "./kind.ts";
 import { findSaved, recordOf } from "./origin.ts";

@@ -5,16 +5,21 @@ import { dtypeBytes } from "../../files/safetensors/dtype.ts";
 import type { Adapter, AdapterTensor } from "../files/adapter.ts";
 import { type BaseModel, isConv1d, linearModules, modelTypeOf } from "../base/base.ts";
 import { findWeight, type PathShift, unshiftPath } from "../base/module-paths.ts";
-import type { AdaptedLayer } from "../base/layers.ts";
+import { type AdaptedLayer, targetMatcher } from "../base/targets.ts";
 import type { LayerSettings } from "../base/config-keys.ts";
-import { targetMatcher } from "../base/targets.ts";
 import type { GeneratorName } from "../../compute/random/names.ts";
-import { describe, sharedName } from "../files/shared-tensors.ts";
+import { describe, sharedName } from "../files/tensors.ts";
 import type { BasesOrigin, PlanOptions } from "../method/plan.ts";
 import { type Bases, type BasesExtent, takeSteps } from "./drawing/bases.ts";
 import { type StdCache, userStdCache } from "../files/std-cache.ts";
-import { gridOfLayers } from "./grid.ts";
-import type { Drawn, FrozenKind, FrozenRecord, FrozenSettings, SavedTensors } from "./kind.ts";
+import {
+  gridOfLayers,
+  type Drawn,
+  type FrozenKind,
+  type FrozenRecord,
+  type FrozenSettings,
+  type SavedTensors,
+} from "./kind.ts";
 
 /** A saved base as a matrix that is read in portions of rows. Throws `RandloraError` "adapter" for an odd dtype. */
 export function toProjection(tensor: AdapterTensor, file: string): SavedProjection {

@@ -1,9 +1,7 @@
 import { sha256OfF32 } from "../../compute/random/sha256.ts";
 import { shapeElements } from "../../files/safetensors/header.ts";
 import type { AdapterTensor } from "../files/adapter.ts";
-import { sharedName } from "../files/shared-tensors.ts";
-import { computedTensor } from "../files/tensors.ts";
-import { readF32 } from "../files/values.ts";
+import { sharedName, computedTensor, readF32 } from "../files/tensors.ts";
 import { userStdCache } from "../files/std-cache.ts";
 import { takeSteps } from "./drawing/bases.ts";
 import type { Drawn, FrozenKind, FrozenRecord, FrozenSettings, SavedTensors } from "./kind.ts";

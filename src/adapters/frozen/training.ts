@@ -1,13 +1,19 @@
 import type { FloatGrid, GeneratorName } from "../../compute/random/names.ts";
 import type { JsonObject } from "../../files/lossless-json.ts";
 import type { Adapter, AdapterContent } from "../files/adapter.ts";
-import type { AdaptedLayer } from "../base/layers.ts";
+import type { AdaptedLayer } from "../base/targets.ts";
 import type { Targets } from "../base/target-modules.ts";
 import type { MethodChoices } from "../method/training.ts";
 import { type Bases, type BasesExtent, takeSteps } from "./drawing/bases.ts";
 import { userStdCache } from "../files/std-cache.ts";
-import { gridOfHeld, gridOfWeights } from "./grid.ts";
-import type { FrozenKind, FrozenRecord, FrozenSettings, SavedTensors } from "./kind.ts";
+import {
+  gridOfHeld,
+  gridOfWeights,
+  type FrozenKind,
+  type FrozenRecord,
+  type FrozenSettings,
+  type SavedTensors,
+} from "./kind.ts";
 import { type BasesFrom, type FrozenOrigin, loadFrozen } from "./origin.ts";
 import { drawTensors, originAs } from "./tensors.ts";
 

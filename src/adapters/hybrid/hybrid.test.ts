@@ -8,7 +8,7 @@ import { baseOf, f32, numbers, parameters, type TestTensor, writeFolder } from "
 import { UNREAD } from "../testing/weights.ts";
 import { convert, drawnPair, everything } from "../testing/convert.ts";
 import { loraTensors, type TestLora, writeLora } from "../testing/lora.ts";
-import { settingsAsIs } from "../method/existing.ts";
+import { settingsAsIs } from "../method/fit.ts";
 import { hybridTraining, resolveHybrid } from "./method.ts";
 
 const Q = "model.layers.0.q";

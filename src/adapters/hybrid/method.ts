@@ -28,7 +28,7 @@ import type {
   MethodDefinition,
   OpenInput,
 } from "../method/method.ts";
-import { openExisting } from "../method/existing.ts";
+import { openExisting } from "../method/fit.ts";
 import type { Addend, Trainable } from "../method/training.ts";
 import type { AdapterSettings } from "../method/settings.ts";
 import { RANDLORA_BASES } from "../randlora/bases.ts";

@@ -7,7 +7,7 @@ import { refusalOf, TemporaryFolder } from "../../files/testing/folder.ts";
 import type { BaseModel } from "../base/base.ts";
 import { expertParameters } from "../base/experts.ts";
 import { openPeft } from "../formats/peft.ts";
-import { formDelta } from "../merge/in-memory/form-delta.ts";
+import { formDelta } from "../merge/in-memory/deltas.ts";
 import { planAdapter } from "../methods.ts";
 import { baseOf, f32, type TestTensor, writeFolder } from "../testing/adapters.ts";
 import { UNREAD } from "../testing/weights.ts";

@@ -4,9 +4,9 @@ import { itemAt } from "../../files/item-at.ts";
 import type { Adapter, AdapterTensor } from "../files/adapter.ts";
 import type { BaseModel } from "../base/base.ts";
 import { type ExpertParameter, expertParameters, factorPrefixes, isTargetParameter } from "../base/experts.ts";
-import type { AdaptedLayer } from "../base/layers.ts";
+import type { AdaptedLayer } from "../base/targets.ts";
 import type { FactorRows, LowRankLayer } from "../delta/low-rank/product.ts";
-import { readAllValues, readValues } from "../files/values.ts";
+import { readAllValues, readValues } from "../files/tensors.ts";
 import { requireShapes } from "../method/fit.ts";
 import { LORA_TENSORS, type LoraConfig, rankAndScale } from "./config.ts";
 

@@ -17,14 +17,13 @@ import {
   writeTrained,
 } from "../method/train.ts";
 import type { AdapterTraining, MethodDefinition } from "../method/method.ts";
-import { openExisting, targetSettings } from "../method/existing.ts";
+import { openExisting, targetSettings, unusedGenerator } from "../method/fit.ts";
 import { Parameters } from "../method/parameters.ts";
 import type { Addend, Placement, Trainable } from "../method/training.ts";
 import type { AdapterSettings } from "../method/settings.ts";
 import { LORA_TENSORS, loraConfig, plainLoraKeys } from "./config.ts";
 import { addendsOf, type ExpertStack, savedStacks, stackExperts, writeStacks } from "./expert-stacks.ts";
 import { loraAdapterPlan, type LoraLayer, type LoraPlan, planLora, planLoraAlone } from "./plan.ts";
-import { unusedGenerator } from "../method/fit.ts";
 import { convertAsIs } from "../frozen/convert.ts";
 
 /** Settings that LoRA alone has. */

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import type { Dtype, WritableFloatDtype } from "../../files/safetensors/dtype.ts";
-import { convertTensor } from "./convert.ts";
+import { convertTensor } from "./stored-weight.ts";
 import type { TensorSource } from "./plan.ts";
 import { rounded, widened } from "./testing/models.ts";
 import { refusalOf } from "../../files/testing/folder.ts";

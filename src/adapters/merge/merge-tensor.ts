@@ -2,9 +2,7 @@ import type { Device, DeviceBuffer, Range } from "../../compute/device/device.ts
 import { padded4 } from "../../compute/device/families/delta.ts";
 import type { KernelDtype } from "../../compute/device/dtype.ts";
 import { dtypeBytes } from "../../files/safetensors/dtype.ts";
-import { convertBytes } from "./convert.ts";
-import { explainNotFinite } from "./finite.ts";
-import { readDtype, readRows, type RowRange, splitRows } from "./stored-weight.ts";
+import { convertBytes, readDtype, readRows, type RowRange, splitRows, explainNotFinite } from "./stored-weight.ts";
 import type { TensorSource } from "./plan.ts";
 import type { WeightRows } from "../../compute/device/families/finish.ts";
 import { itemAt } from "../../files/item-at.ts";

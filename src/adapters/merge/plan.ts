@@ -1,10 +1,9 @@
 import { realpathSync } from "node:fs";
 import { dirname } from "node:path";
-import type { BaseModel } from "../base/base.ts";
-import type { AdaptedLayer } from "../base/layers.ts";
+import { type BaseModel, isOutputEmbedding } from "../base/base.ts";
+import type { AdaptedLayer } from "../base/targets.ts";
 import type { Adapter } from "../files/adapter.ts";
 import type { AdapterPlan } from "../method/plan.ts";
-import { isOutputEmbedding } from "../base/embeddings.ts";
 import { RandloraError } from "../../files/errors.ts";
 import { isKernelDtype } from "../../compute/device/dtype.ts";
 import type { Checkpoint } from "../../files/safetensors/checkpoint.ts";

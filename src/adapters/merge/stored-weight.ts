@@ -1,9 +1,10 @@
 import { BLOCK_ROWS } from "../../compute/device/families/delta.ts";
 import type { StoredWeight } from "../method/plan.ts";
 import { isKernelDtype, type KernelDtype } from "../../compute/device/dtype.ts";
-import { dtypeBytes, isFloat } from "../../files/safetensors/dtype.ts";
-import { widenToF32 } from "../../files/safetensors/numbers.ts";
+import { dtypeBytes, isFloat, type Dtype, type FloatDtype, isWritableFloat } from "../../files/safetensors/dtype.ts";
+import { widenToF32, roundFromF32, roundFromF64, widenToF64 } from "../../files/safetensors/numbers.ts";
 import type { TensorSource } from "./plan.ts";
+import { RandloraError } from "../../files/errors.ts";
 
 /** Consecutive rows of a matrix. */
 export interface RowRange {
@@ -75,4 +76,118 @@ export function storedWeight(source: TensorSource, rows: number, cols: number): 
     dtype: readDtype(source),
     read: (first, count) => readRows(source, cols, first, count, new Uint8Array(count * bytes)),
   };
+}
+
+/** Elements that are converted at a time. */
+const PORTION = 1 << 20;
+
+/**
+ * A source's elements in another dtype, rounded once, portion by portion; the bytes as they are when the dtypes agree.
+ * Integers and BOOL are never converted: a checkpoint's counters stay what they are.
+ * @throws RandloraError `numeric` naming file and tensor when finite values overflow `target`, or when an adapter's
+ *   own tensor holds NaN or infinity; what the base holds already passes through
+ */
+export async function convertTensor(
+  source: TensorSource,
+  target: Dtype,
+  write: (bytes: Uint8Array) => Promise<void>,
+): Promise<void> {
+  const from = source.dtype;
+  const count = source.bytes / dtypeBytes(from);
+  for (let start = 0; start < count; start += PORTION) {
+    const length = Math.min(PORTION, count - start);
+    const bytes = new Uint8Array(length * dtypeBytes(from));
+    await source.read(bytes, start * dtypeBytes(from));
+    await write(isFloat(from) ? convertBytes(source, from, bytes, target) : bytes);
+  }
+}
+
+/**
+ * Elements of `source` in another dtype, rounded once; the very same bytes where nothing is to be done or checked.
+ * @param from the dtype of `bytes`, which a merge may have widened
+ * @throws RandloraError `numeric` as `convertTensor`
+ */
+export function convertBytes(source: TensorSource, from: FloatDtype, bytes: Uint8Array, target: Dtype): Uint8Array {
+  if (from === target && !source.fromAdapter) return bytes;
+  const length = bytes.length / dtypeBytes(from);
+  const values = from === "F64" ? new Float64Array(length) : new Float32Array(length);
+  if (values instanceof Float64Array) widenToF64(bytes, from, values);
+  else widenToF32(bytes, from, values);
+  const bad = source.fromAdapter ? countNotFinite(values) : 0;
+  if (bad > 0) throw divergedTensor(source, bad);
+  if (from === target) return bytes;
+  if (!isWritableFloat(target)) throw new TypeError(`${source.label}: ${from} cannot become ${target}`);
+  const tooLarge = countOverflows(values, target);
+  if (tooLarge > 0) throw overflow(source, tooLarge, target);
+  const out = new Uint8Array(length * dtypeBytes(target));
+  if (values instanceof Float64Array) roundFromF64(values, target, out);
+  else roundFromF32(values, target, out);
+  return out;
+}
+
+/** Elements that are looked at at a time. */
+const LOOKED_AT = 1 << 18;
+
+/** The smallest magnitude that rounds to infinity: half a unit beyond the largest finite number. */
+const OVERFLOWS: Readonly<Partial<Record<Dtype, number>>> = {
+  F32: (2 - 2 ** -24) * 2 ** 127,
+  F16: 65520,
+  BF16: (2 - 2 ** -8) * 2 ** 127,
+};
+
+/** How many finite values become infinite in `target`. */
+export function countOverflows(values: Float32Array | Float64Array, target: Dtype): number {
+  const limit = OVERFLOWS[target] ?? Infinity;
+  let count = 0;
+  for (const value of values) if (Math.abs(value) >= limit && Number.isFinite(value)) count++;
+  return count;
+}
+
+/** How many values are NaN or infinite. */
+export function countNotFinite(values: Float32Array | Float64Array): number {
+  let count = 0;
+  for (const value of values) if (!Number.isFinite(value)) count++;
+  return count;
+}
+
+/** Finite values of `source` that `dtype` cannot hold. */
+export function overflow(source: Pick<TensorSource, "label">, count: number, dtype: Dtype): RandloraError {
+  const cause = `${count} of its weights are too large for ${dtype}`;
+  return new RandloraError("numeric", `${source.label}: ${cause}`, "give --dtype f32 (or bf16)");
+}
+
+/** Values of a tensor that an adapter brings along. */
+function divergedTensor(source: TensorSource, count: number): RandloraError {
+  const hint = "the training diverged: use an earlier save";
+  return new RandloraError("numeric", `${source.label}: ${count} of its values are NaN or infinite`, hint);
+}
+
+/**
+ * Why `count` merged weights are not finite: the base's own were not, or the sum does not fit `target`. Reads the
+ * source again, which only a merge that has failed pays for.
+ */
+export async function explainNotFinite(source: TensorSource, target: Dtype, count: number): Promise<RandloraError> {
+  const before = await notFiniteIn(source);
+  if (before > 0) {
+    const hint = "the base is damaged: fetch the model again";
+    return new RandloraError("numeric", `${source.label}: ${before} of its weights are NaN or infinite`, hint);
+  }
+  const cause = `with ΔW added, ${count} of its weights are too large for ${target}`;
+  const hint = target === "F16" ? "give --dtype f32 (or bf16)" : "the training diverged: use an earlier save";
+  return new RandloraError("numeric", `${source.label}: ${cause}`, hint);
+}
+
+async function notFiniteIn({ dtype, bytes, read }: TensorSource): Promise<number> {
+  if (!isFloat(dtype)) return 0;
+  const size = dtypeBytes(dtype);
+  let count = 0;
+  for (let start = 0; start < bytes / size; start += LOOKED_AT) {
+    const length = Math.min(LOOKED_AT, bytes / size - start);
+    const portion = new Uint8Array(length * size);
+    await read(portion, start * size);
+    const values = new Float64Array(length);
+    widenToF64(portion, dtype, values);
+    count += countNotFinite(values);
+  }
+  return count;
 }

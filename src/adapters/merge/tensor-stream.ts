@@ -3,11 +3,10 @@ import type { Device } from "../../compute/device/device.ts";
 import { isKernelDtype } from "../../compute/device/dtype.ts";
 import type { Checkpoint } from "../../files/safetensors/checkpoint.ts";
 import { copyTensor, plannedBytes } from "../../files/safetensors/writer.ts";
-import { convertTensor } from "./convert.ts";
+import { convertTensor, matrixSizes, storedWeight } from "./stored-weight.ts";
 import { type DeltaOnGpu, type LoadedAdapter, uploadDeltas } from "./loaded-adapter.ts";
 import { mergeBlock, type Rounding, weightBlocks, type WeightToMerge } from "./merge-tensor.ts";
 import type { OutputTensor } from "./plan.ts";
-import { matrixSizes, storedWeight } from "./stored-weight.ts";
 
 /**
  * Work that is started ahead and finished in order. Each step is given the promise of the step before it, its *turn*:

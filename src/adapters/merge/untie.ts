@@ -1,5 +1,4 @@
-import type { BaseModel } from "../base/base.ts";
-import { isInputEmbedding, isOutputEmbedding, outputEmbeddingOf } from "../base/embeddings.ts";
+import { type BaseModel, isInputEmbedding, isOutputEmbedding, outputEmbeddingOf } from "../base/base.ts";
 import { RandloraError } from "../../files/errors.ts";
 import type { Dtype } from "../../files/safetensors/dtype.ts";
 import { oneLine, quote } from "../../files/failure.ts";

@@ -5,10 +5,19 @@ import type { Adapter, AdapterTensor } from "../files/adapter.ts";
 import type { BaseModel } from "../base/base.ts";
 import { findShift, type PathShift } from "../base/module-paths.ts";
 import type { LayerSettings } from "../base/config-keys.ts";
-import { type AdaptedLayer, adaptedLayer, requireTargeted, requireUnquantized } from "../base/layers.ts";
+import {
+  type AdaptedLayer,
+  adaptedLayer,
+  requireTargeted,
+  requireUnquantized,
+  type TargetRules,
+} from "../base/targets.ts";
 import { findReplacements, type Replacement } from "../base/replacements.ts";
-import { requireFloats } from "../files/values.ts";
-import type { PlanOptions } from "./plan.ts";
+import { requireFloats, readAllValues } from "../files/tensors.ts";
+import type { PlanOptions, AdapterPlan } from "./plan.ts";
+import type { GeneratorName } from "../../compute/random/names.ts";
+import type { AdapterTraining } from "./method.ts";
+import type { AdapterSettings } from "./settings.ts";
 
 /** The tensors that a method trains of each module. `C`: its settings, `T`: what it calls them, as "a" or "lambda". */
 export interface TrainedTensors<C, T extends string> {
@@ -148,4 +157,67 @@ export function unusedGenerator(
   what: string,
 ): string[] {
   return generator === undefined || amongOthers ? [] : [`${oneLine(path)} is a ${what}: --generator has no effect`];
+}
+
+/** The settings for what an adapter's configuration says of its targets. */
+export function targetSettings({ modules, layers }: TargetRules): Partial<AdapterSettings> {
+  const targets = modules === null || typeof modules === "string" ? modules : [...modules];
+  return { ...(targets === null ? {} : { targets }), layers: [...layers] };
+}
+
+/**
+ * An adapter to go on from, fitted to the base, checked. Numbers that are not finite are refused here, and not when the
+ * model is in memory. @throws RandloraError `numeric`, and `adapter` as {@link refuseMore}
+ */
+export async function openExisting<P extends ExistingPlan>(plan: P, rules: { parameters?: boolean } = {}): Promise<P> {
+  refuseMore(plan, rules);
+  for (const { tensors } of plan.layers) await readAllValues(plan.adapter, tensors);
+  return plan;
+}
+
+interface ExistingLayers extends Pick<AdapterPlan, "adapter" | "replacements" | "layers"> {
+  readonly experts?: readonly { readonly prefix: string }[];
+}
+
+/** What is asked of a plan for that. */
+interface ExistingPlan extends ExistingLayers {
+  readonly layers: readonly FittedLayer[];
+}
+
+/**
+ * Throws `RandloraError` "adapter" for one that holds more than can be trained: whole modules, an output embedding, and parameters
+ * of all experts of a layer where the method does not say that it trains them.
+ */
+export function refuseMore(
+  { adapter, replacements, layers, experts: factors = [] }: ExistingLayers,
+  { parameters = false }: { readonly parameters?: boolean } = {},
+): void {
+  const [replacement] = replacements;
+  const [parameter] = factors;
+  if (parameter !== undefined && !parameters) {
+    const cause = `it changes ${quote(parameter.prefix)}: parameters of all experts are adapted by LoRA alone`;
+    throw new RandloraError("adapter", `${oneLine(adapter.path)}: ${cause}`, "merge it, and train a new adapter");
+  }
+  const head = layers.find(({ tensor, source }) => tensor !== source || tensor.startsWith("lm_head."));
+  const what = replacement?.tensor ?? head?.tensor;
+  if (what === undefined) return;
+  const cause = `it changes ${quote(what)}, which cannot be trained beside the adapter's parameters yet`;
+  throw new RandloraError("adapter", `${oneLine(adapter.path)}: ${cause}`, "merge it, and train a new adapter");
+}
+
+/**
+ * The settings that an adapter has when it is used as it is: products go through the factors, nothing is dropped.
+ * @throws RandloraError `usage` where `generator` contradicts it
+ */
+export function settingsAsIs(
+  training: AdapterTraining,
+  adapter: Adapter,
+  generator: GeneratorName | undefined,
+): AdapterSettings {
+  const initial = training.initial(adapter, { generator });
+  // It has one order of products, and is refused beside another.
+  const given = { generator, ...("variant" in initial && initial.variant === "rank-r" ? {} : { compute: "factored" }) };
+  const { rank } = training.usual;
+  const common = { rank, alpha: rank, targets: [], layers: [], initAdapter: null, initCommit: null, initSha256: null };
+  return { ...common, ...initial, dropout: 0, ...training.resolve({ ...given, ...initial }) };
 }

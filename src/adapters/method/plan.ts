@@ -7,7 +7,7 @@ import type { Staging } from "../../compute/device/staging.ts";
 import type { KernelDtype } from "../../compute/device/dtype.ts";
 import type { FloatGrid, GeneratorName } from "../../compute/random/names.ts";
 import type { DeltaBlock } from "../../compute/device/families/delta.ts";
-import type { AdaptedLayer } from "../base/layers.ts";
+import type { AdaptedLayer } from "../base/targets.ts";
 import type { Replacement } from "../base/replacements.ts";
 import type { Adapter } from "../files/adapter.ts";
 

@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
 import { openTestDevice } from "../../compute/device/testing/open.ts";
-import { SharedParts } from "./shared-parts.ts";
+import { SharedParts } from "./training.ts";
 
 test("a part is made once, is what its key says, and is given back with the last that uses it; one that fails leaves nothing", async () => {
   using gpu = await openTestDevice();

@@ -2,10 +2,9 @@ import { type JsonObject, toPlainObject } from "../../files/lossless-json.ts";
 import { itemAt } from "../../files/item-at.ts";
 import { shapeElements } from "../../files/safetensors/header.ts";
 import type { Adapter, AdapterContent, AdapterTensor } from "../files/adapter.ts";
-import type { AdaptedLayer } from "../base/layers.ts";
+import type { AdaptedLayer } from "../base/targets.ts";
 import type { TargetModule, Targets } from "../base/target-modules.ts";
-import { computedTensor, memoryTensor } from "../files/tensors.ts";
-import { readValues } from "../files/values.ts";
+import { computedTensor, memoryTensor, readValues } from "../files/tensors.ts";
 import type { FittedLayer, TrainedTensors } from "./fit.ts";
 import type { Parameters } from "./parameters.ts";
 

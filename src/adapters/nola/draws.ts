@@ -6,9 +6,63 @@ import { sha256OfF32 } from "../../compute/random/sha256.ts";
 import { RandloraError } from "../../files/errors.ts";
 import { oneLine } from "../../files/failure.ts";
 import { type JsonObject, toPlain } from "../../files/lossless-json.ts";
-import type { Adapter } from "../files/adapter.ts";
-import { drawnDimension, parseSettings, sha256 } from "../base/config-keys.ts";
-import type { NolaConfig } from "./config.ts";
+import type { Adapter, WrittenSettings } from "../files/adapter.ts";
+import {
+  drawnDimension,
+  parseSettings,
+  sha256,
+  biasKey,
+  dropoutShare,
+  finiteNumber,
+  LAYER_KEYS,
+  layerSettings,
+  type LayerSettings,
+  positiveInteger,
+  prngKey,
+} from "../base/config-keys.ts";
+
+/** PEFT has no NoLA, and refuses this. */
+export const PEFT_TYPE = "NOLA";
+
+/** The settings of a NoLA adapter, in PEFT's manner. */
+export interface NolaConfig extends LayerSettings {
+  readonly r: number;
+  /** ΔW is scaled by alpha / r. */
+  readonly alpha: number;
+  /** k: coefficients of A, and of B, of each module. */
+  readonly bases: number;
+  /** `projection_prng_key`: the seed of the bases, −2^63 ≤ key < 2^64. */
+  readonly key: bigint;
+}
+
+/** More are never of use: they would be as many as a large weight has elements. */
+export const MOST_BASES = 2 ** 24;
+
+const COUNT = "it must be an integer from 1 to 2^24";
+const count = v.pipe(positiveInteger, v.maxValue(MOST_BASES, COUNT));
+
+// Nobody else writes such files: what decides about ΔW has no default.
+const CONFIG = v.object({
+  r: count,
+  nola_alpha: finiteNumber,
+  num_bases: count,
+  projection_prng_key: prngKey,
+  nola_dropout: dropoutShare,
+  bias: biasKey("nola_only"),
+  ...LAYER_KEYS,
+});
+
+/** Throws `RandloraError` "format" for a value that is missing or makes no sense. */
+export function nolaConfig({ settings, configFile: file }: WrittenSettings): NolaConfig {
+  const read = parseSettings(CONFIG, settings, file);
+  return {
+    r: read.r,
+    alpha: read.nola_alpha,
+    bases: read.num_bases,
+    key: read.projection_prng_key,
+    ...layerSettings(read, file),
+  };
+}
 
 /**
  * What determines every number that NoLA does not train: U (bases, rank, maxIn), V (bases, rank, maxOut), of which a module
@@ -93,7 +147,7 @@ export const GENERATOR = "philox-v1";
 
 const SEED = "it must be an integer from 0 to 2^53 − 1";
 
-const SCHEMA = v.object({
+const RECORD = v.object({
   generator: v.picklist([GENERATOR], `it must be ${GENERATOR}`),
   max_in: drawnDimension,
   max_out: drawnDimension,
@@ -122,7 +176,7 @@ export function drawsOf({ bases: record, file }: Adapter, { r, bases, key }: Nol
     const cause = "it does not record what its random numbers were drawn by";
     throw new RandloraError("format", `${oneLine(file)}: ${cause}`, "the file is incomplete: take the original");
   }
-  const read = parseSettings(v.object({ bases: SCHEMA }), { bases: toPlain(record) }, file).bases;
+  const read = parseSettings(v.object({ bases: RECORD }), { bases: toPlain(record) }, file).bases;
   const { max_in: maxIn, max_out: maxOut, init_seed: initSeed, sha256: hashes } = read;
   const draws = { key, bases, rank: r, maxIn, maxOut, initSeed };
   if (Math.max(maxIn, maxOut) * r >= 2 ** 32) {

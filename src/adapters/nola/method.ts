@@ -3,9 +3,8 @@ import { fromBigInt } from "../../files/lossless-json.ts";
 import type { Adapter } from "../files/adapter.ts";
 import { groupExperts } from "../base/experts.ts";
 import { findTargets, type Targets } from "../base/target-modules.ts";
-import { DerivedFactors } from "../delta/low-rank/derived.ts";
+import { DerivedFactors, type FactorStack, groupFactors } from "../delta/low-rank/derived.ts";
 import { lowRankFlops } from "../delta/low-rank/linears.ts";
-import { type FactorStack, groupFactors } from "../delta/low-rank/stacks.ts";
 import { checkDrawn } from "../frozen/drawing/bases.ts";
 import {
   newConfig,
@@ -17,11 +16,10 @@ import {
 } from "../method/train.ts";
 import { type AdapterSettings, countedBases, resolveBases } from "../method/settings.ts";
 import type { AdapterTraining, MethodDefinition } from "../method/method.ts";
-import { openExisting, targetSettings } from "../method/existing.ts";
+import { openExisting, targetSettings } from "../method/fit.ts";
 import type { Method, Placement, Trainable } from "../method/training.ts";
 import type { Parameter } from "../method/parameters.ts";
-import { MOST_BASES, nolaConfig, PEFT_TYPE } from "./config.ts";
-import { drawsOf, formatRecord, GENERATOR, type NolaDraws } from "./draws.ts";
+import { MOST_BASES, nolaConfig, PEFT_TYPE, drawsOf, formatRecord, GENERATOR, type NolaDraws } from "./draws.ts";
 import { NOLA_TENSORS, type NolaLayer, type NolaPlan, planNola } from "./plan.ts";
 import { type CoefficientRows, type FormedStack, initialStacks, NolaBases } from "./products.ts";
 import { convertAsIs } from "../frozen/convert.ts";

@@ -11,12 +11,13 @@ import { itemAt } from "../../files/item-at.ts";
 import type { Adapter } from "../files/adapter.ts";
 import type { BaseModel } from "../base/base.ts";
 import { derivedDeltas, type FormFactors } from "../delta/low-rank/product.ts";
-import { allocateStacks, factorsOf, Transposition } from "../delta/low-rank/stacks.ts";
-import { readAllValues, readValues } from "../files/values.ts";
+import { allocateStacks, factorsOf, Transposition } from "../delta/low-rank/derived.ts";
+import { readAllValues, readValues } from "../files/tensors.ts";
 import { fitAdapter, type FittedLayer, type TrainedTensors, unusedGenerator } from "../method/fit.ts";
 import type { AdapterPlan, DeltaSource, PlanOptions } from "../method/plan.ts";
-import { type NolaConfig, nolaConfig } from "./config.ts";
 import {
+  type NolaConfig,
+  nolaConfig,
   basesScale,
   drawsOf,
   fillElements,

@@ -6,7 +6,7 @@ import { openTestDevice } from "../../compute/device/testing/open.ts";
 import { philoxElement, philoxStream } from "../../compute/random/philox.ts";
 import { Run } from "../../compute/tensor/run.ts";
 import { itemAt } from "../../files/item-at.ts";
-import { allocateStacks, factorsOf } from "../delta/low-rank/stacks.ts";
+import { allocateStacks, factorsOf } from "../delta/low-rank/derived.ts";
 import { error, numbers, placed, taken } from "../testing/bases.ts";
 import { fillElements } from "./draws.ts";
 import { NolaBases, writeFactors } from "./products.ts";

@@ -3,7 +3,7 @@ import { recordGemm } from "../../compute/tensor/gemm.ts";
 import type { Run } from "../../compute/tensor/run.ts";
 import { pitchOf, sliceCols, type Tensor } from "../../compute/tensor/tensor.ts";
 import { itemAt } from "../../files/item-at.ts";
-import { allocateStacks, type FactorStack, rowAcross } from "../delta/low-rank/stacks.ts";
+import { allocateStacks, type FactorStack, rowAcross } from "../delta/low-rank/derived.ts";
 import { philoxKey } from "../../compute/random/philox.ts";
 import { basesScale, ELEMENT_DIVISOR, initialFactor, type NolaDraws, U_STREAM, V_STREAM } from "./draws.ts";
 

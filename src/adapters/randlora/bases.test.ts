@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
 import type { JsonObject } from "../../files/lossless-json.ts";
-import { gridOfWeights } from "../frozen/grid.ts";
+import { gridOfWeights } from "../frozen/kind.ts";
 import { drawsAlike } from "../frozen/training.ts";
 import { finishSteps } from "../frozen/drawing/bases.ts";
 import { MemoryStdCache } from "../testing/drawn-bases.ts";

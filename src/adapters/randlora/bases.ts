@@ -18,7 +18,7 @@ import { basesCount, type BasesSpec } from "../frozen/drawing/bases.ts";
 import { drawSteps, fingerprintSteps } from "../frozen/drawing/draw.ts";
 import { fromProjections } from "../frozen/drawing/saved.ts";
 import type { Drawn, FrozenKind, FrozenRecord, FrozenSettings } from "../frozen/kind.ts";
-import { readF32 } from "../files/values.ts";
+import { readF32 } from "../files/tensors.ts";
 
 /** What the pair is drawn at: A (r, 1, min), B (max, ⌈min/r⌉, r). */
 export interface BasesSizes {

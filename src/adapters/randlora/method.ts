@@ -34,7 +34,7 @@ import type {
   ModuleShape,
   OpenInput,
 } from "../method/method.ts";
-import { openExisting, targetSettings } from "../method/existing.ts";
+import { openExisting, targetSettings } from "../method/fit.ts";
 import type { Method, Placement, Trainable } from "../method/training.ts";
 import type { AdapterSettings } from "../method/settings.ts";
 import { type BasesRecord, firstRowOfA, RANDLORA_BASES } from "./bases.ts";
@@ -60,7 +60,7 @@ import {
   trainedNumbers,
 } from "./plan.ts";
 import { placeRankR } from "./rank-r.ts";
-import { isShared } from "../files/shared-tensors.ts";
+import { isShared } from "../files/tensors.ts";
 import { convertFrozen } from "../frozen/convert.ts";
 
 type Settings = AdapterSettings & RandloraSettings;

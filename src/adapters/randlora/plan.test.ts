@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { baseOf, f32, numbers, parameters } from "../testing/adapters.ts";
-import { readAllValues } from "../files/values.ts";
+import { readAllValues } from "../files/tensors.ts";
 import { BASE, base, type Case, MODULES, plan, withAdapter } from "../testing/randlora.ts";
 
 test("layers, scale, extent and replacements", async () => {

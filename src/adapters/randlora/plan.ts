@@ -7,7 +7,7 @@ import { withMagnitudes } from "../delta/magnitude/deltas.ts";
 import { type MagnitudeName, moduleOfMagnitude } from "../delta/magnitude/vectors.ts";
 import { bilinearDeltas, type BilinearLayer } from "../delta/scaled-bases/delta.ts";
 import { type BilinearShape, bilinearShape } from "../delta/scaled-bases/shape.ts";
-import { isShared } from "../files/shared-tensors.ts";
+import { isShared } from "../files/tensors.ts";
 import { fitAdapter, type TrainedTensors } from "../method/fit.ts";
 import { basesCount, type BasesExtent } from "../frozen/drawing/bases.ts";
 import { checkExtent } from "../frozen/drawing/draw.ts";

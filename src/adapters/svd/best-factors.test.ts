@@ -4,7 +4,7 @@ import { itemAt } from "../../files/item-at.ts";
 import { finishSteps } from "../frozen/drawing/bases.ts";
 import { noise } from "../merge/testing/models.ts";
 import { singularValues } from "../testing/singular-values.ts";
-import { type BestFactors, bestFactorSteps, bestFactorsWork, type Kept } from "./best-factors.ts";
+import { type BestFactors, bestFactorSteps, bestFactorsWork, type Kept } from "./to-lora.ts";
 
 const ALL: Kept = { rank: undefined, energy: 1 };
 

@@ -1,6 +1,5 @@
 import type { Steps } from "../frozen/drawing/bases.ts";
-import { at, eigenvalueSteps } from "./eigenvalues.ts";
-import { type Dense, gramSteps } from "./gram.ts";
+import { at, eigenvalueSteps, type Dense, gramSteps } from "./eigenvalues.ts";
 
 /** Ranks that are tried: beyond, the whole matrix is cheaper than what was lost on the try. */
 const MOST_RANK = 256;

@@ -5,7 +5,7 @@ import type { Device } from "../../compute/device/device.ts";
 import { openTestDevice, TEST_DEVICE } from "../../compute/device/testing/open.ts";
 import { itemAt } from "../../files/item-at.ts";
 import { refusalOf, TemporaryFolder } from "../../files/testing/folder.ts";
-import { compareDeltas } from "../../measure/inspect/distance.ts";
+import { compareDeltas } from "../../measure/inspect/spectrum.ts";
 import { openModel } from "../base/named-base.ts";
 import { openDeltas } from "../merge/in-memory/deltas.ts";
 import { type TestAdapter, weights, writeAdapter, writeModel } from "../merge/testing/models.ts";

@@ -12,8 +12,8 @@ import { type Conversion, writeAdapter } from "../formats/convert.ts";
 import { lora } from "../lora/method.ts";
 import { openDeltas } from "../merge/in-memory/deltas.ts";
 import { openAdapter } from "../formats/open.ts";
-import type { Kept } from "./best-factors.ts";
 import {
+  type Kept,
   type KeptShare,
   type LoraOfDeltas,
   loraOfDeltas,

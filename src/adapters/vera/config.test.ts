@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { veraConfig } from "./config.ts";
+import { veraConfig } from "./plan.ts";
 
 test("PEFT's defaults, and what is said instead", () => {
   const usual = { r: 256, key: 0n, saveProjection: true, dInitial: 0.1, bias: false, fanInFanOut: false };

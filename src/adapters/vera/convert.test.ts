@@ -5,7 +5,7 @@ import { convert, everything } from "../testing/convert.ts";
 import { foreignFactors, type TestVera, veraTensors, writeVera } from "../testing/vera.ts";
 import type { TestTensor } from "../testing/adapters.ts";
 import { drawTensors } from "../frozen/tensors.ts";
-import { VERA_FACTORS } from "./factors.ts";
+import { VERA_FACTORS } from "./plan.ts";
 
 let folder: TemporaryFolder;
 beforeAll(async () => {

@@ -8,14 +8,13 @@ import { read } from "../../compute/device/transfer.ts";
 import { Run } from "../../compute/tensor/run.ts";
 import { itemAt } from "../../files/item-at.ts";
 import { DeltaBases } from "../delta/scaled-bases/delta.ts";
-import { readAllValues } from "../files/values.ts";
+import { readAllValues } from "../files/tensors.ts";
 import { loadFrozen } from "../frozen/origin.ts";
 import { baseOf } from "../testing/adapters.ts";
 import { error } from "../testing/bases.ts";
 import { foreignFactors, type TestVera, vectorsOf, veraTensors, withVera } from "../testing/vera.ts";
 import { UNREAD } from "../testing/weights.ts";
-import { VERA_FACTORS } from "./factors.ts";
-import { planVera, VERA_PAIRING, veraShape } from "./plan.ts";
+import { VERA_FACTORS, planVera, VERA_PAIRING, veraShape } from "./plan.ts";
 
 let gpu: Device;
 beforeAll(async () => {

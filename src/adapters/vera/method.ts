@@ -19,11 +19,18 @@ import {
 import { newConfig, trainedContent, trainedModuleRows, untrainedAdapter, untrainedTensors } from "../method/train.ts";
 import { type AdapterSettings, BASES_SETTINGS } from "../method/settings.ts";
 import type { AdapterTraining, MethodDefinition, OpenInput } from "../method/method.ts";
-import { openExisting, targetSettings } from "../method/existing.ts";
+import { openExisting, targetSettings } from "../method/fit.ts";
 import type { Method, Placement, Trainable } from "../method/training.ts";
-import { veraConfig } from "./config.ts";
-import { VERA_FACTORS } from "./factors.ts";
-import { planVera, trainedNumbers, VERA_PAIRING, VERA_TENSORS, type VeraPlan, veraShape } from "./plan.ts";
+import {
+  veraConfig,
+  VERA_FACTORS,
+  planVera,
+  trainedNumbers,
+  VERA_PAIRING,
+  VERA_TENSORS,
+  type VeraPlan,
+  veraShape,
+} from "./plan.ts";
 import { convertFrozen } from "../frozen/convert.ts";
 
 /** Settings that VeRA has beside those of all adapters. */

@@ -2,7 +2,7 @@ import type { Device } from "../../compute/device/device.ts";
 import { checkUnmerged, placeUnmerged, type UnmergedAdapters } from "../../adapters/merge/in-memory/beside.ts";
 import type { AdapterChoice } from "../../adapters/merge/loaded-adapter.ts";
 import { AdaptedWeights } from "../../adapters/merge/in-memory/weights.ts";
-import { SharedParts } from "../../adapters/method/shared-parts.ts";
+import { SharedParts } from "../../adapters/method/training.ts";
 import { RandloraError } from "../../files/errors.ts";
 import { PLAIN_LINEARS } from "../../models/blocks/linears.ts";
 import { Decoder } from "../../models/decoder/decoder.ts";

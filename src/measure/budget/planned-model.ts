@@ -1,6 +1,5 @@
 import * as v from "valibot";
-import type { BaseModel } from "../../adapters/base/base.ts";
-import { isInputEmbedding, isOutputEmbedding } from "../../adapters/base/embeddings.ts";
+import { type BaseModel, isInputEmbedding, isOutputEmbedding } from "../../adapters/base/base.ts";
 import type { DecoderConfig } from "../../models/decoder/config.ts";
 import { elements, inParts, isTrained, type PlannedMatrix } from "../../models/tensor-plan.ts";
 import { plannedMatrices } from "../../models/decoder/weight-plan.ts";

@@ -1,5 +1,4 @@
-import type { ExpertCounts } from "./experts.ts";
-import type { CheckpointReport } from "./inspect-checkpoint.ts";
+import type { ExpertCounts, CheckpointReport } from "./inspect-checkpoint.ts";
 import { countsJson, dtypesText, groupTable, type Page, problemsJson } from "./tensor-groups.ts";
 import { visible } from "../../files/visible.ts";
 import { attentionsOf } from "../../models/decoder/config.ts";

@@ -1,14 +1,12 @@
 import { describe, expect, test } from "bun:test";
 import { rm, truncate, writeFile } from "node:fs/promises";
-import { numbers, parameters, writeFolder } from "../../adapters/testing/adapters.ts";
+import { numbers, parameters, writeFolder, safetensorsBytes } from "../../adapters/testing/adapters.ts";
 import { convert } from "../../adapters/testing/convert.ts";
 import { type TestLora, writeLora } from "../../adapters/testing/lora.ts";
 import type { JsonObject } from "../../files/lossless-json.ts";
 import { refusalOf, TemporaryFolder } from "../../files/testing/folder.ts";
-import { safetensorsBytes } from "../../adapters/testing/adapters.ts";
 import { createStyle } from "../../terminal/style.ts";
-import { adapterText } from "./adapter-report.ts";
-import { inspectAdapter } from "./inspect-adapter.ts";
+import { adapterText, inspectAdapter } from "./inspect-adapter.ts";
 import { openModel, openNamedBase } from "../../adapters/base/named-base.ts";
 
 const MODULES = { "model.layers.0.q": 8, "model.layers.1.q": 8 };

@@ -7,16 +7,13 @@ import { localPath } from "../../models/folder/local-path.ts";
 import { beginFigure } from "../../terminal/charts/svg-chart.ts";
 import type { Context } from "../../terminal/options/command.ts";
 import { ModulesBar, type Progress } from "../../terminal/progress.ts";
-import { adapterOrModel } from "../../adapters/adapter-or-model.ts";
+import { adapterOrModel, findKind } from "../../adapters/formats/open.ts";
 import { weightsIn } from "../inputs.ts";
-import { compareDeltas } from "./distance.ts";
-import { findKind } from "../../adapters/formats/open.ts";
-import { type AdapterReport, inspectAdapter } from "./inspect-adapter.ts";
+import { compareDeltas, spectra, spectrumWork } from "./spectrum.ts";
+import { type AdapterReport, inspectAdapter, type AdapterJson, adapterJson, adapterText } from "./inspect-adapter.ts";
 import { inspectCheckpoint } from "./inspect-checkpoint.ts";
-import { type AdapterJson, adapterJson, adapterText } from "./adapter-report.ts";
 import { checkpointJson, checkpointText } from "./checkpoint-report.ts";
 import type { InspectFlags } from "./options.ts";
-import { spectra, spectrumWork } from "./spectrum.ts";
 import {
   type DeltasJson,
   distanceJson,

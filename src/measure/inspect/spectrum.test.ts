@@ -2,7 +2,7 @@ import { expect, test } from "bun:test";
 import { itemAt } from "../../files/item-at.ts";
 import { finishSteps } from "../../adapters/frozen/drawing/bases.ts";
 import { noise } from "../../adapters/merge/testing/models.ts";
-import { bestFactorSteps } from "../../adapters/svd/best-factors.ts";
+import { bestFactorSteps } from "../../adapters/svd/to-lora.ts";
 import { intruderSteps, INTRUDERS } from "./spectrum.ts";
 
 const random = (length: number, seed: number, size = 1) => {

@@ -1,8 +1,7 @@
 import { type Steps, takeSteps } from "../../adapters/frozen/drawing/bases.ts";
-import type { OpenDeltas } from "../../adapters/merge/in-memory/deltas.ts";
-import type { FormedDelta } from "../../adapters/merge/in-memory/form-delta.ts";
+import type { OpenDeltas, FormedDelta } from "../../adapters/merge/in-memory/deltas.ts";
 import { eigenpairSteps, eigenpairWork, largestProductSteps } from "../../adapters/svd/eigenvectors.ts";
-import { type Dense, gramSteps } from "../../adapters/svd/gram.ts";
+import { type Dense, gramSteps } from "../../adapters/svd/eigenvalues.ts";
 import {
   combined,
   effectiveRank,
@@ -11,6 +10,8 @@ import {
   singularValueSteps,
   singularWork,
 } from "../../adapters/svd/singular-values.ts";
+import { RandloraError } from "../../files/errors.ts";
+import { oneLine, quote } from "../../files/failure.ts";
 
 /** The singular values of one ΔW. */
 export interface ModuleSpectrum {
@@ -154,4 +155,99 @@ function productsWithColumns({ rows, cols, data }: Dense, vector: Float64Array):
       products[col] = (products[col] as number) + factor * (data[row * cols + col] as number);
   }
   return products;
+}
+
+/** How far two ΔW, or two lists of them, are from each other, by Frobenius' norm and inner product. */
+export interface Distance {
+  readonly norm: number;
+  readonly otherNorm: number;
+  /** ‖ΔW − other‖ / ‖ΔW‖; null where ΔW is zero. */
+  readonly relative: number | null;
+  /** ⟨ΔW, other⟩ / (‖ΔW‖·‖other‖); null where one is zero. */
+  readonly cosine: number | null;
+}
+
+interface ModuleDistance extends Distance {
+  readonly module: string;
+}
+
+export interface AdapterDistance {
+  readonly all: Distance;
+  /** In the order of the first adapter; what only the other one adapts follows. */
+  readonly modules: readonly ModuleDistance[];
+}
+
+interface Sums {
+  squares: number;
+  others: number;
+  products: number;
+  differences: number;
+}
+
+/**
+ * Compares two adapters module by module; a module that one of them does not adapt has ΔW = 0 there.
+ *
+ * @param onModule told of each before it is compared
+ * @throws RandloraError `adapter` where a module has two shapes; as `formDelta`; the signal's reason
+ */
+export async function compareDeltas(
+  one: OpenDeltas,
+  other: OpenDeltas,
+  onModule: (name: string) => void,
+  signal?: AbortSignal,
+): Promise<AdapterDistance> {
+  const all: Sums = { squares: 0, others: 0, products: 0, differences: 0 };
+  const modules: ModuleDistance[] = [];
+  const second = new Map(other.chosen.map((index) => [other.layer(index).tensor, index]));
+  const first = new Map(one.chosen.map((index) => [one.layer(index).tensor, index]));
+  for (const tensor of new Set([...first.keys(), ...second.keys()])) {
+    signal?.throwIfAborted();
+    const [mine, theirs] = [first.get(tensor), second.get(tensor)];
+    const module = tensor.replace(/\.weight$/, "");
+    onModule(module);
+    const a = mine === undefined ? undefined : await one.form(mine);
+    const b = theirs === undefined ? undefined : await other.form(theirs);
+    if (a && b && (a.rows !== b.rows || a.cols !== b.cols)) {
+      const shapes = `[${a.rows}, ${a.cols}] and [${b.rows}, ${b.cols}]`;
+      const cause = `ΔW of ${quote(module)} has the shapes ${shapes}`;
+      throw new RandloraError(
+        "adapter",
+        `${oneLine(one.path)} and ${oneLine(other.path)}: ${cause}`,
+        "compare adapters of one base",
+      );
+    }
+    const sums = sumsOf(a?.data, b?.data);
+    for (const key of ["squares", "others", "products", "differences"] as const) all[key] += sums[key];
+    modules.push({ module, ...distance(sums) });
+  }
+  return { all: distance(all), modules };
+}
+
+const NONE = new Float32Array();
+
+function sumsOf(a: Float32Array = NONE, b: Float32Array = NONE): Sums {
+  let squares = 0;
+  let others = 0;
+  let products = 0;
+  let differences = 0;
+  for (let i = 0; i < Math.max(a.length, b.length); i++) {
+    const x = a[i] ?? 0;
+    const y = b[i] ?? 0;
+    squares += x * x;
+    others += y * y;
+    products += x * y;
+    differences += (x - y) * (x - y);
+  }
+  return { squares, others, products, differences };
+}
+
+function distance({ squares, others, products, differences }: Sums): Distance {
+  const [norm, otherNorm] = [Math.sqrt(squares), Math.sqrt(others)];
+  return {
+    norm,
+    otherNorm,
+    relative: norm === 0 ? null : Math.sqrt(differences) / norm,
+    // Rounding may lead out of what a cosine can be.
+    cosine: norm === 0 || otherNorm === 0 ? null : Math.min(1, Math.max(-1, products / (norm * otherNorm))),
+  };
 }

@@ -1,4 +1,4 @@
-import { layerOf } from "../../adapters/base/layers.ts";
+import { layerOf } from "../../adapters/base/targets.ts";
 import type { RandloraError } from "../../files/errors.ts";
 import type { Dtype } from "../../files/safetensors/dtype.ts";
 import type { GgufBlocks } from "../../files/gguf/format.ts";

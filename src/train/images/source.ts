@@ -5,7 +5,7 @@ import { type BaseModel, modelTypeOf } from "../../adapters/base/base.ts";
 import { openBase } from "../../adapters/base/named-base.ts";
 import type { ModelTraining, OpenInput, TrainedMethod } from "../../adapters/method/method.ts";
 import { isAdapterMethod, methodNamed } from "../../adapters/methods.ts";
-import { writePeft } from "../../adapters/formats/peft-write.ts";
+import { writePeft } from "../../adapters/formats/convert.ts";
 import type { Method, PlaceOptions, Trainable } from "../../adapters/method/training.ts";
 import { Parameters } from "../../adapters/method/parameters.ts";
 import { type SavedModule, withoutSavedModules, withSavedModules } from "../../adapters/method/saved-modules.ts";

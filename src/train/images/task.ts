@@ -3,7 +3,7 @@ import type { Within } from "../../adapters/base/base.ts";
 import type { SavedModule, SavedTensor } from "../../adapters/method/saved-modules.ts";
 import type { Parameters } from "../../adapters/method/parameters.ts";
 import type { Adapter } from "../../adapters/files/adapter.ts";
-import { readValues } from "../../adapters/files/values.ts";
+import { readValues } from "../../adapters/files/tensors.ts";
 import type { Device } from "../../compute/device/device.ts";
 import { RandloraError } from "../../files/errors.ts";
 import { oneLine } from "../../files/failure.ts";

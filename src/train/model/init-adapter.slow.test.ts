@@ -2,7 +2,7 @@ import { afterAll, beforeAll, expect, test } from "bun:test";
 import { cp, mkdir, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { openAdapter } from "../../adapters/formats/open.ts";
-import { writePeft } from "../../adapters/formats/peft-write.ts";
+import { writePeft } from "../../adapters/formats/convert.ts";
 import { randlora } from "../../adapters/randlora/method.ts";
 import { initialSettings } from "./init-adapter.ts";
 import type { AskedSettings } from "../settings/resolve-settings.ts";

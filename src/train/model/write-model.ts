@@ -1,7 +1,6 @@
 import type { Device } from "../../compute/device/device.ts";
 import { join } from "node:path";
-import { convertTensor } from "../../adapters/merge/convert.ts";
-import { countOverflows, overflow } from "../../adapters/merge/finite.ts";
+import { convertTensor, countOverflows, overflow } from "../../adapters/merge/stored-weight.ts";
 import { missingConfig, readConfig } from "../../models/folder/config-json.ts";
 import { findModelFiles, ownFiles } from "../../models/folder/copy.ts";
 import { fileSource } from "../../adapters/merge/plan.ts";

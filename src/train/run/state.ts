@@ -1,7 +1,7 @@
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { RandloraError } from "../../files/errors.ts";
-import { countNotFinite } from "../../adapters/merge/finite.ts";
+import { countNotFinite } from "../../adapters/merge/stored-weight.ts";
 import { removeAll, syncFolder } from "../../files/disk.ts";
 import { writeSynced } from "../../files/whole-file.ts";
 import { fileError, oneLine, quote } from "../../files/failure.ts";

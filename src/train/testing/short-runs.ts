@@ -2,7 +2,7 @@ import type { Device } from "../../compute/device/device.ts";
 import { openTestDevice } from "../../compute/device/testing/open.ts";
 import { Notes, OPTIONS } from "../../adapters/merge/testing/merge.ts";
 import { merge } from "../../adapters/merge/to-files/run.ts";
-import type { MergeOptions } from "../../adapters/merge/to-files/types.ts";
+import type { MergeOptions } from "../../adapters/merge/to-files/options.ts";
 import { TemporaryFolder } from "../../files/testing/folder.ts";
 import type { AskedSettings } from "../settings/resolve-settings.ts";
 import type { TrainSettings } from "../settings/settings.ts";

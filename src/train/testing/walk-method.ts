@@ -13,7 +13,7 @@ import { writeLora } from "../../adapters/svd/write-lora.ts";
 import { TEST_DEVICE } from "../../compute/device/testing/open.ts";
 import { read } from "../../compute/device/transfer.ts";
 import { loadDecoder } from "../../models/folder/load-decoder.ts";
-import { compareDeltas } from "../../measure/inspect/distance.ts";
+import { compareDeltas } from "../../measure/inspect/spectrum.ts";
 import { initialSettings } from "../model/init-adapter.ts";
 import type { AskedSettings } from "../settings/resolve-settings.ts";
 import { resumeSettings } from "../settings/resume-settings.ts";

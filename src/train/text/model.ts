@@ -6,7 +6,7 @@ import type { TrainedMethod } from "../../adapters/method/method.ts";
 import { isAdapterMethod, methodNamed } from "../../adapters/methods.ts";
 import type { TrainingData } from "../../data/text/samples/load.ts";
 import { RandloraError } from "../../files/errors.ts";
-import { writePeft } from "../../adapters/formats/peft-write.ts";
+import { writePeft } from "../../adapters/formats/convert.ts";
 import type { PlaceOptions } from "../../adapters/method/training.ts";
 import { Parameters } from "../../adapters/method/parameters.ts";
 import { loadConfig } from "../../models/decoder/architectures/index.ts";

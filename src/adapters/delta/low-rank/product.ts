@@ -8,7 +8,7 @@ import { Run } from "../../../compute/tensor/run.ts";
 import type { Tensor } from "../../../compute/tensor/tensor.ts";
 import { itemAt } from "../../../files/item-at.ts";
 import type { Adapter, AdapterTensor } from "../../files/adapter.ts";
-import { readValues } from "../../files/values.ts";
+import { readValues } from "../../files/tensors.ts";
 import type { DeltaSample, DeltaSource, LayerDelta } from "../../method/plan.ts";
 import { deltaSource, type LayerPlace } from "../on-device.ts";
 

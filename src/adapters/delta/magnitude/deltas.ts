@@ -17,9 +17,8 @@ import { uploaded } from "../../../compute/device/transfer.ts";
 import { repitched } from "../../../compute/tensor/repitch.ts";
 import { Run } from "../../../compute/tensor/run.ts";
 import type { Tensor } from "../../../compute/tensor/tensor.ts";
-import { readValues } from "../../files/values.ts";
-import { deltaSource } from "../on-device.ts";
-import { weightRows } from "../weight-rows.ts";
+import { readValues } from "../../files/tensors.ts";
+import { deltaSource, weightRows } from "../on-device.ts";
 import { findMagnitudes, type MagnitudeName } from "./vectors.ts";
 
 /** A rescaled layer, in f64. */

@@ -1,7 +1,7 @@
 import { RandloraError } from "../../../files/errors.ts";
 import { oneLine, quote } from "../../../files/failure.ts";
 import type { Adapter, AdapterTensor } from "../../files/adapter.ts";
-import { readValues, requireFloats } from "../../files/values.ts";
+import { readValues, requireFloats } from "../../files/tensors.ts";
 
 /** What a method calls its magnitudes: `lora_magnitude_vector`. */
 export type MagnitudeName = `${string}_magnitude_vector`;

@@ -1,5 +1,5 @@
 import type { Adapter } from "../../files/adapter.ts";
-import { readAllValues } from "../../files/values.ts";
+import { readAllValues } from "../../files/tensors.ts";
 import type { Bases } from "../../frozen/drawing/bases.ts";
 import { itemAt } from "../../../files/item-at.ts";
 import { fastRows, type Pairing, pairingStrides, pairOf } from "../../../compute/device/pairing.ts";

@@ -10,7 +10,7 @@ import type { Run } from "../../../compute/tensor/run.ts";
 import { itemAt } from "../../../files/item-at.ts";
 import type { GroupedProjection } from "../../../models/blocks/linears.ts";
 import { putPairs, takePairs } from "../../../models/blocks/row-linears.ts";
-import type { FusedPart } from "../through-weights/fused.ts";
+import type { FusedPart } from "../through-weights/held.ts";
 
 /** λ and γ of rows: those of a row, padding included, are one row. */
 interface StackedFactors {

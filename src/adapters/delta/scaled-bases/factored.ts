@@ -9,8 +9,13 @@ import {
   type LinearGradients,
   type LinearOperands,
 } from "../through-weights/adapted-linear.ts";
-import type { FusedPart, FusedShape } from "../through-weights/fused.ts";
-import { type AdaptedModule, type Scratch, scratchBytes } from "../through-weights/held.ts";
+import {
+  type FusedPart,
+  type FusedShape,
+  type AdaptedModule,
+  type Scratch,
+  scratchBytes,
+} from "../through-weights/held.ts";
 import type { BilinearShape, OrderPlan } from "./shape.ts";
 import type { TrainingBases } from "./training-bases.ts";
 

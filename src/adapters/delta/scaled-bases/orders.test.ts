@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { randloraShape } from "../../randlora/plan.ts";
 import { adapterFlops, type OrderPlan } from "./shape.ts";
-import { orderBytes, type OrdersQuestion, planOrders } from "./orders.ts";
+import { orderBytes, type OrdersQuestion, planOrders } from "./place.ts";
 import type { MatrixShape } from "./factored.ts";
 
 const RANK = 16;

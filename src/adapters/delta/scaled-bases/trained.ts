@@ -14,8 +14,7 @@ import {
 } from "../../../models/blocks/linears.ts";
 import type { Masks } from "../dropout.ts";
 import type { LinearGradients, LinearOperands } from "../through-weights/adapted-linear.ts";
-import { fuse, type FusedPart } from "../through-weights/fused.ts";
-import { type AdaptedModule, type HeldMatrix, Scratch } from "../through-weights/held.ts";
+import { fuse, type FusedPart, type AdaptedModule, type HeldMatrix, Scratch } from "../through-weights/held.ts";
 import { TrainedWeights } from "../through-weights/trained.ts";
 import { addOfExperts, type ExpertModules, modulesOfExperts, prepareExperts } from "./experts.ts";
 import {

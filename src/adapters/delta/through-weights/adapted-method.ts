@@ -5,8 +5,7 @@ import { partCols, sliceCols, sliceRows, type Tensor, tensorBytes, tensorIn } fr
 import { itemAt } from "../../../files/item-at.ts";
 import { type Linears, PLAIN_LINEARS, projectGroups } from "../../../models/blocks/linears.ts";
 import type { Addend, Method, Placement } from "../../method/training.ts";
-import { fuse, type FusedMatrix } from "./fused.ts";
-import type { AdaptedModule } from "./held.ts";
+import { fuse, type FusedMatrix, type AdaptedModule } from "./held.ts";
 import { dropoutMasks } from "../dropout.ts";
 import { chooseProducts, formatProducts } from "./plans.ts";
 import { TrainedWeights } from "./trained.ts";

@@ -1,8 +1,7 @@
 import { RandloraError } from "../../../files/errors.ts";
 import { oneLine, quote } from "../../../files/failure.ts";
 import type { MethodChoices, PlaceOptions } from "../../method/training.ts";
-import type { FusedShape } from "./fused.ts";
-import { heldBytes, type ModuleRows, type ProductsPlan } from "./held.ts";
+import { type FusedShape, heldBytes, type ModuleRows, type ProductsPlan } from "./held.ts";
 
 /** What decides on what is held. */
 export interface ProductsQuestion {

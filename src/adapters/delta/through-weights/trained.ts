@@ -22,8 +22,8 @@ import {
   recordAdapted,
   recordAdaptedExperts,
 } from "./adapted-linear.ts";
-import { fuse } from "./fused.ts";
 import {
+  fuse,
   type AdaptedModule,
   expertsAtOnce,
   gradientShape,

@@ -8,7 +8,15 @@ import {
   halfUniform,
   kaimingUniformBound,
 } from "../../../compute/random/uniform.ts";
-import { RoundedDraw, SingleDraw } from "./single.ts";
+import {
+  RoundedDraw,
+  SingleDraw,
+  type Deferred,
+  type DenseDraw,
+  DRAWS_AT_ONCE,
+  drawStretch,
+  Halves,
+} from "./dense-draw.ts";
 import {
   basesCount,
   type BasesExtent,
@@ -19,7 +27,6 @@ import {
   type Steps,
 } from "./bases.ts";
 import type { StdPair } from "../../files/std-cache.ts";
-import { type Deferred, type DenseDraw, DRAWS_AT_ONCE, drawStretch, Halves } from "./dense-draw.ts";
 import { type BasisMatrix, paddedStride } from "../../../compute/device/matrix-storage.ts";
 
 /** Elements staged before they are spread over rows; scattering B base by base would miss the TLB at every row. */

@@ -4,9 +4,8 @@ import { philoxFill, philoxStream, type PhiloxStream } from "../../../compute/ra
 import { kaimingUniformBound, singleUniform } from "../../../compute/random/uniform.ts";
 import { roundToGrid, toHalfBits } from "../../../compute/random/grid.ts";
 import { type Bases, type BasesHead, checkDrawn, type Steps } from "./bases.ts";
-import { type DenseDraw, drawStretch } from "./dense-draw.ts";
+import { type DenseDraw, drawStretch, RoundedDraw, SingleDraw } from "./dense-draw.ts";
 import { eachRow, type SavedProjection, survey } from "./saved.ts";
-import { RoundedDraw, SingleDraw } from "./single.ts";
 import { type BasisMatrix, paddedStride } from "../../../compute/device/matrix-storage.ts";
 
 /** What draws factors: PEFT's way, and ours, which stores nothing. */

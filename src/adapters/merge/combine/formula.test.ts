@@ -1,7 +1,6 @@
 import { describe, expect, test } from "bun:test";
-import { combined } from "./rows.ts";
-import { keepAtRandom } from "./threshold.ts";
-import type { Combination, MajoritySign } from "./names.ts";
+import { combined, keepAtRandom } from "./rows.ts";
+import type { Combination, MajoritySign } from "../choices.ts";
 
 describe("one element of several adapters", () => {
   // Elements and weights; by hand from peft.utils.merge_utils.

@@ -1,12 +1,11 @@
 import { itemAt } from "../../../files/item-at.ts";
 import type { AppliedAdapter } from "../loaded-adapter.ts";
-import { type Combination, type COMBINE_CHOICES, electsSign, isRandom, type MajoritySign } from "./names.ts";
+import { type Combination, type COMBINE_CHOICES, electsSign, isRandom, type MajoritySign } from "../choices.ts";
 import type { AdapterPlan, DeltaSample, DeltaSource } from "../../method/plan.ts";
-import { combined, type CombinedLayer, type CombineOptions, combineRows, keepOf } from "./rows.ts";
-import type { Threshold } from "./threshold.ts";
+import { combined, type CombinedLayer, type CombineOptions, combineRows, keepOf, type Threshold } from "./rows.ts";
 import { Contradiction, RandloraError } from "../../../files/errors.ts";
 import { oneLine } from "../../../files/failure.ts";
-import type { AdaptedLayer } from "../../base/layers.ts";
+import type { AdaptedLayer } from "../../base/targets.ts";
 import { deltaSource } from "../../delta/on-device.ts";
 
 /** f32 sums are off by up to this part of the largest element. */

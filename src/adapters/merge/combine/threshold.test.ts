@@ -1,6 +1,6 @@
 import * as fc from "fast-check";
 import { expect, test } from "bun:test";
-import { keepLargest, thresholdOf } from "./threshold.ts";
+import { keepLargest, thresholdOf } from "./rows.ts";
 
 /** What is kept of a matrix that comes in parts, by sorting all of it: the largest, and of equal ones the first. */
 function wanted(values: Float32Array, count: number): number[] {

@@ -9,9 +9,8 @@ import { type TestAdapter, writeAdapter } from "../testing/models.ts";
 import { openAdapter } from "../../formats/open.ts";
 import { planAdapter } from "../../methods.ts";
 import { type DeltaChoice, openDeltas, openPair } from "./deltas.ts";
-import { compareDeltas } from "../../../measure/inspect/distance.ts";
+import { compareDeltas, spectra, spectrumWork } from "../../../measure/inspect/spectrum.ts";
 import { openBase } from "../../base/named-base.ts";
-import { spectra, spectrumWork } from "../../../measure/inspect/spectrum.ts";
 
 let gpu: Device;
 beforeAll(async () => {

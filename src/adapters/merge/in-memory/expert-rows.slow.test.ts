@@ -19,7 +19,7 @@ import { writeDora } from "../../testing/magnitudes.ts";
 import { writeNola } from "../../testing/nola.ts";
 import { writePranc } from "../../testing/pranc.ts";
 import { writeVera } from "../../testing/vera.ts";
-import { SharedParts } from "../../method/shared-parts.ts";
+import { SharedParts } from "../../method/training.ts";
 import { writeHybrid } from "../testing/hybrid.ts";
 import { writeAdapter } from "../testing/models.ts";
 import { checkUnmerged, placeUnmerged } from "./beside.ts";

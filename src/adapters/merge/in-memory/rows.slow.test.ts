@@ -15,7 +15,7 @@ import type { Decoder } from "../../../models/decoder/decoder.ts";
 import { loadDecoder } from "../../../models/folder/load-decoder.ts";
 import { mixturesOf, readBeside } from "../../../models/testing/mixed.ts";
 import { writeAdapter } from "../testing/models.ts";
-import { SharedParts } from "../../method/shared-parts.ts";
+import { SharedParts } from "../../method/training.ts";
 import { layer, MODULES } from "../testing/modules.ts";
 import { placeUnmerged } from "./beside.ts";
 import { AdaptedWeights } from "./weights.ts";

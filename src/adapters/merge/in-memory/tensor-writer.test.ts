@@ -2,7 +2,7 @@ import { expect, test } from "bun:test";
 import { openTestDevice } from "../../../compute/device/testing/open.ts";
 import { read } from "../../../compute/device/transfer.ts";
 import { tensorBytes, tensorIn } from "../../../compute/tensor/tensor.ts";
-import { TensorWriter } from "./tensor-writer.ts";
+import { TensorWriter } from "./weights.ts";
 
 test("rows that come in pieces are whole, with zeros behind them whatever was there", async () => {
   using gpu = await openTestDevice();

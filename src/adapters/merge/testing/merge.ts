@@ -4,7 +4,7 @@ import { TEST_DEVICE } from "../../../compute/device/testing/open.ts";
 import type { WritableFloatDtype } from "../../../files/safetensors/dtype.ts";
 import { merge } from "../to-files/run.ts";
 import type { Progress, ProgressSpec, WorkSurface } from "../../../terminal/progress.ts";
-import type { MergeOptions, MergeSummary } from "../to-files/types.ts";
+import type { MergeOptions, MergeSummary } from "../to-files/options.ts";
 import {
   readModel,
   type Tensors,

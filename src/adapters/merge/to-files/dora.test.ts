@@ -6,7 +6,7 @@ import { magnitudeOf, magnitudeTensors, rescaled, writeDora } from "../../testin
 import { refusalOf, TemporaryFolder } from "../../../files/testing/folder.ts";
 import type { WritableFloatDtype } from "../../../files/safetensors/dtype.ts";
 import { merge } from "./run.ts";
-import type { MergeOptions } from "./types.ts";
+import type { MergeOptions } from "./options.ts";
 import {
   deltaOf,
   distance,

@@ -3,7 +3,7 @@ import { expect, test } from "bun:test";
 import { loraDelta, type TestLora, writeLora } from "../../testing/lora.ts";
 import { TemporaryFolder } from "../../../files/testing/folder.ts";
 import { merge } from "./run.ts";
-import type { MergeOptions } from "./types.ts";
+import type { MergeOptions } from "./options.ts";
 import {
   deltaOf,
   distance,

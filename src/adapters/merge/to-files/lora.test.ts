@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { type TestLora, loraDelta, writeLora } from "../../testing/lora.ts";
 import type { WritableFloatDtype } from "../../../files/safetensors/dtype.ts";
 import { merge } from "./run.ts";
-import type { MergeOptions } from "./types.ts";
+import type { MergeOptions } from "./options.ts";
 import {
   deltaOf,
   distance,

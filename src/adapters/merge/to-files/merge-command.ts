@@ -10,9 +10,8 @@ import type { Context } from "../../../terminal/options/command.ts";
 import { peakRssBytes, profileJson, profileText } from "../../../terminal/profile.ts";
 import { formatTable } from "../../../terminal/table.ts";
 import { combineWish } from "../combine/plans.ts";
-import type { MergeFlags } from "./options.ts";
+import type { MergeFlags, MergeOptions, MergeReport, MergeSummary } from "./options.ts";
 import { defaultOutput } from "./output.ts";
-import type { MergeOptions, MergeReport, MergeSummary } from "./types.ts";
 import { merge } from "./run.ts";
 
 /**

@@ -20,7 +20,7 @@ import { labelsOf } from "../new-head.ts";
 import { noteOfBlocks, planAdapters } from "../loaded-adapter.ts";
 import { MergedCheckpoint } from "../merged-checkpoint.ts";
 import type { MergePlan, OutputTensor } from "../plan.ts";
-import type { MergeOptions, MergeSummary } from "./types.ts";
+import type { MergeOptions, MergeSummary } from "./options.ts";
 
 /** A merge of which everything is known but the values: what is read, and what will be written. */
 export interface PreparedMerge {

@@ -9,7 +9,7 @@ import type { StreamOptions, TensorReport } from "../tensor-stream.ts";
 import { GgufSink } from "../to-gguf/sink.ts";
 import { openWritten, openWrittenGguf } from "./output.ts";
 import { bytesOf, type PreparedMerge, prepareMerge, writeOtherFiles } from "./prepare.ts";
-import { type MergeOptions, type MergeSummary, NOTHING_DONE } from "./types.ts";
+import { type MergeOptions, type MergeSummary, NOTHING_DONE } from "./options.ts";
 import { verifyMerge } from "./verify.ts";
 
 /** Bytes of weights that are read, computed and written at the same time. */

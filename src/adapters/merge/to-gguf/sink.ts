@@ -7,7 +7,7 @@ import { isBlockDtype, isRoundedDtype } from "../../../compute/device/dtype.ts";
 import { packBlocks, unpackBlocks } from "../../../models/read-weights.ts";
 import { ropeFactors } from "../../../models/gguf/rope-factors.ts";
 import { reorder } from "../../../models/gguf/place.ts";
-import { countOverflows, overflow } from "../finite.ts";
+import { countOverflows, overflow } from "../stored-weight.ts";
 import type { GgufPlan, PlannedGguf } from "./plan.ts";
 
 /** Writes a merge's tensors, by their names in the checkpoint and in the planned order, as a GGUF file. */

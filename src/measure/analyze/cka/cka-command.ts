@@ -6,7 +6,7 @@ import type { Context } from "../../../terminal/options/command.ts";
 import { showProfiled } from "../../../terminal/profile.ts";
 import type { Progress } from "../../../terminal/progress.ts";
 import { dataIn, weightsIn } from "../../inputs.ts";
-import { adapterOrModel } from "../../../adapters/adapter-or-model.ts";
+import { adapterOrModel } from "../../../adapters/formats/open.ts";
 import { openPlan } from "../plan-variants.ts";
 import { type CkaFlags, refuseForeign } from "../options.ts";
 import { compareLayers, samplesUsed } from "./cka.ts";

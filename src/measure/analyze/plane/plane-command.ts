@@ -9,7 +9,7 @@ import { showProfiled } from "../../../terminal/profile.ts";
 import type { Progress } from "../../../terminal/progress.ts";
 import { chooseHead } from "../../images/model-options.ts";
 import { dataIn, weightsIn } from "../../inputs.ts";
-import { adapterOrModel } from "../../../adapters/adapter-or-model.ts";
+import { adapterOrModel } from "../../../adapters/formats/open.ts";
 import { openPlan } from "../plan-variants.ts";
 import { type PlaneFlags, refuseForeign } from "../options.ts";
 import { lossesOfImages, lossesOfTexts } from "./losses.ts";

@@ -2,7 +2,7 @@
  * `--combine`: how ΔW of several adapters become one, in the words of PEFT's `add_weighted_adapter` (there `sum` is
  * `linear`) and of mergekit.
  */
-export const COMBINATIONS = ["sum", "ties", "dare-linear", "dare-ties", "magnitude-prune"] as const;
+const COMBINATIONS = ["sum", "ties", "dare-linear", "dare-ties", "magnitude-prune"] as const;
 export type Combination = (typeof COMBINATIONS)[number];
 
 /** `dare` is what its authors describe: their random choice before a sum. */
@@ -21,3 +21,7 @@ export function isRandom(combination: Combination): boolean {
 export function electsSign(combination: Combination): boolean {
   return combination === "ties" || combination === "dare-ties";
 }
+
+/** `--outtype`: what the matrices of a GGUF file are stored as; vectors are always F32. */
+export const OUTTYPES = ["keep", "f32", "f16", "bf16", "q8_0", "q4_0"] as const;
+export type Outtype = (typeof OUTTYPES)[number];

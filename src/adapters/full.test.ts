@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
-import { plannedLinear, plannedVector } from "../../models/tensor-plan.ts";
-import type { OpenInput } from "../method/method.ts";
-import { full } from "./method.ts";
+import { plannedLinear, plannedVector } from "../models/tensor-plan.ts";
+import type { OpenInput } from "./method/method.ts";
+import { full } from "./methods.ts";
 
 test("every matrix is a parameter of as many numbers as it has", async () => {
   const matrices = [plannedLinear(8, ["q", [6, 8]]), plannedVector(["norm", [8]])];
