@@ -1,8 +1,8 @@
+import * as v from "valibot";
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import * as v from "valibot";
 import { STORIES } from "../fixtures/stories/storyteller.ts";
 import type { Device } from "../src/compute/device/device.ts";
 import { openTestDevice } from "../src/compute/device/testing/open.ts";
@@ -12,7 +12,7 @@ import { loadDecoder } from "../src/models/folder/load-decoder.ts";
 import { inBlocks } from "../src/models/decoder/cache/layer-cache.ts";
 import { DecodeLoop } from "../src/chat/generation/decode-loop.ts";
 import { EmbeddingSequence, normalized } from "../src/chat/generation/embedding.ts";
-import { endOf } from "../src/chat/generation/outbox.ts";
+import { endOf } from "../src/chat/generation/sequence.ts";
 import { answersOf, type TextAnswer } from "./answers.ts";
 import { judge } from "./judge.ts";
 import { EMBEDDED_MODEL, smollm2 } from "./models.ts";

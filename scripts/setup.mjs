@@ -23,7 +23,7 @@ const INSTALLING = OMIT_DEV
   ? "installing what building and running need, once: 145 MB to fetch, 150 MB of disk, seconds to a minute"
   : "installing the locked dependencies, once: 200 MB to fetch, 500 MB of disk, seconds to a minute";
 const DRIVER_PACKAGES = ["mesa-vulkan-drivers", "libvulkan1"];
-/** As src/chat/serve/testing/browser.ts looks for it. */
+/** As src/chat/serve/testing/page.ts looks for it. */
 const BROWSERS = ["chromium", "chromium-browser", "google-chrome", "chrome"];
 
 /** Shows a command and runs it; true when it succeeded. */

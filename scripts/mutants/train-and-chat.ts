@@ -65,7 +65,7 @@ export const TRAIN_AND_CHAT: MutationsByFile = {
       "a repeat penalty favors tokens with negative logits",
     ],
   ],
-  "src/chat/grammar/numbers.ts": [
+  "src/chat/grammar/scalars.ts": [
     ["Math.floor(above) + 1", "Math.floor(above)", "exclusiveMinimum admits the bound itself"],
   ],
   "src/chat/serve/job.ts": [
@@ -74,7 +74,7 @@ export const TRAIN_AND_CHAT: MutationsByFile = {
   "src/chat/serve/fair-queue.ts": [
     ["moveToEnd(this.#networks, job.network);", "", "one network's requests go before all others"],
   ],
-  "src/chat/serve/guard.ts": [
+  "src/chat/serve/api-keys.ts": [
     [
       "if (origin !== null && !this.#isAllowed(origin, host)) {",
       "if (origin !== null && host === null) {",

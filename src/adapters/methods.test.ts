@@ -13,6 +13,7 @@ const ROOT = join(import.meta.dir, "../..");
  */
 const OTHER_MEANINGS: Readonly<Record<string, string>> = {
   "cmd/main.ts": program,
+  "src/adapters/methods.ts": "full",
   "src/adapters/convert/convert-command.ts": "lora",
   "src/adapters/convert/convert-options.ts": "lora",
   "src/adapters/svd/write-lora.ts": "lora",
@@ -28,7 +29,7 @@ const OTHER_MEANINGS: Readonly<Record<string, string>> = {
   "src/chat/serve/models.ts": program,
   "src/terminal/editor/history.ts": program,
   "src/adapters/convert/gguf-adapter.ts": "lora",
-  "src/chat/serve/idle-fields.ts": "lora",
+  "src/chat/serve/schemas.ts": "lora",
   "src/terminal/options/other-flags.ts": "lora",
 };
 

@@ -5,11 +5,10 @@ import { runsWithoutTemplate } from "../models/folder/runs-without-template.ts";
 import type { Context } from "../terminal/options/command.ts";
 import { absentValues } from "../terminal/options/option.ts";
 import { flagName } from "../terminal/options/names.ts";
-import { chooseModel } from "./default-model.ts";
+import { chooseModel, loadModel } from "./default-model.ts";
 import { fittingContext } from "./generation/fitting-context.ts";
 import { chosenSeed, DEFAULT_SAMPLING } from "./generation/sampling.ts";
 import type { LanguageModel } from "./language-model.ts";
-import { loadModel } from "./load-model.ts";
 import { CHAT_OPTIONS, type ChatFlags } from "./options.ts";
 import { noTemplate, Session } from "./session.ts";
 

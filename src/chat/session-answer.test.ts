@@ -2,9 +2,8 @@ import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "
 import { withMarks } from "../data/text/harmony.ts";
 import { TemporaryFolder } from "../files/testing/folder.ts";
 import type { LanguageModel } from "./language-model.ts";
-import { PromptMaker } from "./prompt-maker.ts";
+import { PromptMaker, SessionAnswer } from "./prompt-maker.ts";
 import { Conversation } from "./conversation.ts";
-import { SessionAnswer } from "./session-answer.ts";
 import { Session } from "./session.ts";
 import { GREEDY } from "./testing/decoder.ts";
 import { loadHarmonyModel } from "./testing/harmony.ts";

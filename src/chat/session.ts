@@ -4,13 +4,12 @@ import { inBlocks } from "../models/decoder/cache/layer-cache.ts";
 import { laterSeed } from "../compute/random/seed.ts";
 import type { ChatMessage, ChatTemplate } from "../data/text/chat-template.ts";
 import { readText } from "../files/read-text.ts";
-import { PromptMaker, type SessionPrompt } from "./prompt-maker.ts";
-import { type AnswerListeners, SessionAnswer } from "./session-answer.ts";
+import { type AnswerListeners, PromptMaker, SessionAnswer, type SessionPrompt } from "./prompt-maker.ts";
 import { Conversation, loadConversation, saveConversation } from "./conversation.ts";
 import { DecodeLoop } from "./generation/decode-loop.ts";
 import { fittingPositions } from "./generation/fitting-context.ts";
-import { type Reply, type ReplyPiece, replySequence, writeReply, type Writer } from "./generation/reply.ts";
-import { endOf } from "./generation/outbox.ts";
+import { type Reply, type ReplyPiece, replySequence, type Writer, writeReply } from "./generation/reply.ts";
+import { endOf } from "./generation/sequence.ts";
 import type { SamplingOptions } from "./generation/sampling.ts";
 
 /** How a session's answers are made; may be changed between two of them. */

@@ -6,7 +6,7 @@ import { checkPrompt, type FinishReason } from "./next-token.ts";
 import { DEFAULT_SAMPLING, type SamplingOptions } from "./sampling.ts";
 import { DecodeLoop } from "./decode-loop.ts";
 import { fittingPositions } from "./fitting-context.ts";
-import { endOf } from "./outbox.ts";
+import { endOf } from "./sequence.ts";
 import { SampledSequence } from "./sampled-sequence.ts";
 
 /** Prompts that are decoded together where nothing is said. */

@@ -6,7 +6,7 @@ import type { Decoder } from "../../models/decoder/decoder.ts";
 import { BeamSequence } from "./beam-search.ts";
 import { loadStories } from "../testing/decoder.ts";
 import { DecodeLoop } from "./decode-loop.ts";
-import { endOf } from "./outbox.ts";
+import { endOf } from "./sequence.ts";
 
 let gpu: Device;
 let decoder: Decoder;

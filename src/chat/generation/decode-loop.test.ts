@@ -1,11 +1,11 @@
 import { expect, setDefaultTimeout, spyOn, test } from "bun:test";
 import { GREEDY } from "../testing/decoder.ts";
 import { StoryTexts, type Text, tokensOf } from "../testing/story-texts.ts";
-import { TURN } from "./active.ts";
+import { TURN } from "./line.ts";
 import { DEFAULT_SAMPLING } from "./sampling.ts";
 import { DecodeLoop } from "./decode-loop.ts";
 import { EmbeddingSequence } from "./embedding.ts";
-import { endOf } from "./outbox.ts";
+import { endOf } from "./sequence.ts";
 import { BeamSequence } from "./beam-search.ts";
 import { SampledSequence } from "./sampled-sequence.ts";
 

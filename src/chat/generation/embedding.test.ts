@@ -6,7 +6,7 @@ import type { Decoder } from "../../models/decoder/decoder.ts";
 import { decode, loadStories, type Made } from "../testing/decoder.ts";
 import { DecodeLoop } from "./decode-loop.ts";
 import { EmbeddingSequence, normalized, type Pooling } from "./embedding.ts";
-import { endOf } from "./outbox.ts";
+import { endOf } from "./sequence.ts";
 
 setDefaultTimeout(60_000);
 

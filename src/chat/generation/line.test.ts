@@ -4,9 +4,8 @@ import { STORIES } from "../../../fixtures/stories/storyteller.ts";
 import { loadConfig } from "../../models/decoder/architectures/index.ts";
 import { SlotPool } from "../../models/decoder/cache/slot-pool.ts";
 import { GREEDY } from "../testing/decoder.ts";
-import { TURN } from "./active.ts";
+import { Line, TURN } from "./line.ts";
 import { BeamSequence } from "./beam-search.ts";
-import { Line } from "./line.ts";
 import { SampledSequence } from "./sampled-sequence.ts";
 
 const OPTIONS = { prompt: [5, 6], maxTokens: 100, stopTokens: new Set<number>(), context: 512 };

@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { LEAST, Pace } from "./pace.ts";
+import { LEAST, Pace } from "./prompt-pieces.ts";
 
 test("a piece of a prompt that texts wait for takes as long as some of their steps, within bounds", () => {
   const pace = new Pace(192);

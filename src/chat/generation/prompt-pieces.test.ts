@@ -4,8 +4,7 @@ import { itemAt } from "../../files/item-at.ts";
 import { Batch } from "../../models/decoder/cache/batch.ts";
 import { StoryTexts, type Text, tokensOf } from "../testing/story-texts.ts";
 import { DecodeLoop } from "./decode-loop.ts";
-import { LEAST, Pace } from "./pace.ts";
-import { FEW } from "./prompt-pieces.ts";
+import { FEW, LEAST, Pace } from "./prompt-pieces.ts";
 import { SlotAllocation } from "./slot-allocation.ts";
 
 setDefaultTimeout(120_000);

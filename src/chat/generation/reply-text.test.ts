@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
 import { HARMONY, HARMONY_MARKS, markOf } from "../../data/text/harmony.ts";
 import { familyTokenizer } from "../../data/text/testing/families.ts";
-import { ReplyText } from "./reply-text.ts";
+import { ReplyText } from "./reply.ts";
 
 const tokenizer = await familyTokenizer("qwen2");
 /** Ids that the tokenizer does not have stand for the marks of the format. */

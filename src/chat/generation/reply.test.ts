@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, spyOn, test } from "bun:test";
 import { expectedStories } from "../../../fixtures/stories/storyteller.ts";
 import { DecodeLoop } from "./decode-loop.ts";
-import { endOf } from "./outbox.ts";
+import { endOf } from "./sequence.ts";
 import { type Reply, type ReplyOptions, type ReplyPiece, replySequence, speeds, writeReply } from "./reply.ts";
 import { DEFAULT_SAMPLING } from "./sampling.ts";
 import { GREEDY, loadStories, write as writeWith } from "../testing/decoder.ts";

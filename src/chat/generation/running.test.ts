@@ -9,8 +9,8 @@ import { SlotPool } from "../../models/decoder/cache/slot-pool.ts";
 import { GREEDY } from "../testing/decoder.ts";
 import { StoryTexts, type Text, tokensOf } from "../testing/story-texts.ts";
 import { DecodeLoop } from "./decode-loop.ts";
-import { endOf } from "./outbox.ts";
-import { LEAST } from "./pace.ts";
+import { endOf } from "./sequence.ts";
+import { LEAST } from "./prompt-pieces.ts";
 import { SampledSequence } from "./sampled-sequence.ts";
 
 setDefaultTimeout(120_000);

@@ -6,11 +6,9 @@ import type { Decoder } from "../../models/decoder/decoder.ts";
 import { isMemory } from "../../files/errors.ts";
 import { itemAt } from "../../files/item-at.ts";
 import type { Slot } from "../../models/decoder/cache/slot.ts";
-import type { Active } from "./active.ts";
+import { type Active, Line, type LineOptions } from "./line.ts";
 import type { KeptSlotsOptions } from "./kept-slots.ts";
-import { Line, type LineOptions } from "./line.ts";
-import { Pace } from "./pace.ts";
-import { endOfPrompt, hasPlace, type Piece, PromptPieces } from "./prompt-pieces.ts";
+import { endOfPrompt, hasPlace, Pace, type Piece, PromptPieces } from "./prompt-pieces.ts";
 import type { Sequence } from "./sequence.ts";
 import { SlotAllocation } from "./slot-allocation.ts";
 

@@ -1,8 +1,7 @@
 import type { BatchLogits } from "../../models/decoder/cache/batch-pass.ts";
 import type { PromptLogits } from "../../models/decoder/prompt-scores.ts";
 import { Mt19937 } from "../../compute/random/mt19937.ts";
-import type { LogitFilter } from "./logit-filter.ts";
-import { candidatesWanted, distributionOf, logprobsOf } from "./next-token.ts";
+import { candidatesWanted, distributionOf, type LogitFilter, logprobsOf } from "./next-token.ts";
 import { checkSampling, pick, type SamplingOptions } from "./sampling.ts";
 import { type TextOptions, TextSequence, type Wants } from "./sequence.ts";
 

@@ -1,10 +1,9 @@
 import { isMemory, RandloraError } from "../../files/errors.ts";
 import type { Decoder } from "../../models/decoder/decoder.ts";
 import type { SlotPool } from "../../models/decoder/cache/slot-pool.ts";
-import type { Active } from "./active.ts";
+import type { Active, Line } from "./line.ts";
 import { itemAt } from "../../files/item-at.ts";
 import { KeptSlots, type KeptSlotsOptions } from "./kept-slots.ts";
-import type { Line } from "./line.ts";
 import type { Sequence } from "./sequence.ts";
 
 /** KV cache positions that there is room for behind what is known, if the sequence may need as many; it gets more when these are filled. */

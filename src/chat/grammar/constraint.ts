@@ -1,5 +1,5 @@
 import { Turn } from "../../data/text/tokenizer/token-model.ts";
-import type { LogitFilter } from "../generation/logit-filter.ts";
+import type { LogitFilter } from "../generation/next-token.ts";
 import { Automaton, DEAD } from "./automaton.ts";
 import { grammarError } from "./grammar.ts";
 import type { GrammarStates } from "./states.ts";

@@ -12,10 +12,8 @@ import {
 } from "./grammar.ts";
 import { ARRAY, array, BOOLEAN, JSON_RULES, list, member, NULL, OBJECT, object, SPACE, STRING, VALUE } from "./json.ts";
 import { checkCounts, numberOf, rangeOf, stringOf } from "./scalars.ts";
-import { requireApart } from "./one-of.ts";
-import { literalOf, namesIn, nameSchema, typesIn } from "./schema-values.ts";
-import { listedValues } from "./listed-values.ts";
-import { differentItems } from "./different-items.ts";
+import { differentItems, requireApart } from "./different-items.ts";
+import { listedValues, literalOf, nameSchema, namesIn, typesIn } from "./listed-values.ts";
 import {
   countOf,
   isRecord,

@@ -3,8 +3,8 @@ import { SetTest } from "../../data/text/regex/set.ts";
 import { LinearRegExp } from "../../data/text/regex/linear-regexp.ts";
 import { characters, choice, type Expression, grammarError, repeat, sequence, text } from "./grammar.ts";
 import { CHARACTER as ANY_CHARACTER } from "./json.ts";
-import { ANY_SET, ANYTHING, rootsOf } from "./pattern-roots.ts";
 import { PatternWalk } from "./pattern-walk.ts";
+import { parsePattern } from "../../data/text/regex/parse.ts";
 
 /** Of a `pattern`, in UTF-16 units. */
 const LONGEST = 1000;
@@ -200,4 +200,60 @@ function written(codePoints: readonly number[], ranges: readonly [number, number
   }
   if (plain.length + escaped.length === 0) throw new RegexLimitError("a set of characters is empty");
   return [...(plain.length > 0 ? [characters(plain)] : []), ...escaped];
+}
+
+const ANY_SET: CharacterSet = { kind: "set", source: "[^]", flags: "u", literal: undefined };
+const ANYTHING: Node = { kind: "repeat", body: ANY_SET, min: 0, max: Infinity, lazy: false };
+
+/** What a whole text must match, and what it must not. */
+interface PatternRoots {
+  readonly all: readonly Node[];
+  readonly none: readonly Node[];
+}
+
+/**
+ * A pattern without its anchors, and without what it looks ahead for at its beginning, `^(?!\.)`: that holds for a text by itself.
+ * @param around what may stand at the ends, where no anchors are
+ */
+function rootsOf(source: string, around: readonly Node[]): PatternRoots {
+  const { root } = parsePattern(source, "u");
+  const [start, ...items] = root.kind === "choice" ? [] : itemsOf(root);
+  if (start === undefined || !isAnchor(start, "^")) return { all: [withoutAnchors(root, around)], none: [] };
+  const looks: Extract<Node, { readonly kind: "look" }>[] = [];
+  let rest = items;
+  for (let [first] = rest; first?.kind === "look" && !first.behind; [first] = rest) {
+    looks.push(first);
+    rest = rest.slice(1);
+  }
+  const ahead = (negated: boolean): Node[] =>
+    looks.filter((look) => look.negated === negated).map(({ body }) => fromStart(body, [ANYTHING]));
+  const own = fromStart({ kind: "sequence", items: rest }, around);
+  return { all: [own, ...ahead(false)], none: ahead(true) };
+}
+
+function withoutAnchors(node: Node, around: readonly Node[]): Node {
+  if (node.kind === "choice") {
+    return { kind: "choice", branches: node.branches.map((branch) => withoutAnchors(branch, around)) };
+  }
+  const [first, ...rest] = itemsOf(node);
+  if (isAnchor(first, "^")) return fromStart({ kind: "sequence", items: rest }, around);
+  return { kind: "sequence", items: [...around, fromStart(node, around)] };
+}
+
+/** @param behind what may stand at the end, where no anchor is */
+function fromStart(node: Node, behind: readonly Node[]): Node {
+  if (node.kind === "choice") {
+    return { kind: "choice", branches: node.branches.map((branch) => fromStart(branch, behind)) };
+  }
+  const items = itemsOf(node);
+  const ends = isAnchor(items.at(-1), "$");
+  return { kind: "sequence", items: ends ? items.slice(0, -1) : [...items, ...behind] };
+}
+
+function itemsOf(node: Node): readonly Node[] {
+  return node.kind === "sequence" ? node.items : [node];
+}
+
+function isAnchor(item: Node | undefined, symbol: string): boolean {
+  return item?.kind === "assertion" && item.symbol === symbol;
 }

@@ -2,9 +2,8 @@ import { expect, setDefaultTimeout, test } from "bun:test";
 import { chmod, cp, mkdir, symlink } from "node:fs/promises";
 import { STORIES } from "../../../fixtures/stories/storyteller.ts";
 import { TemporaryFolder } from "../../files/testing/folder.ts";
-import { AdapterFolder } from "./adapter-folder.ts";
-import { servedAdapter } from "./served-adapter.ts";
-import { ask, clients, LOG, SERVED, AdaptersForTests } from "./testing/adapters.ts";
+import { AdapterFolder, servedAdapter } from "./adapter-folder.ts";
+import { AdaptersForTests, ask, clients, LOG, SERVED } from "./testing/adapters.ts";
 import { serveStories, type TestServer, until } from "./testing/server.ts";
 
 setDefaultTimeout(120_000);

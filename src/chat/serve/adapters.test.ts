@@ -6,9 +6,9 @@ import { TEST_DEVICE } from "../../compute/device/testing/open.ts";
 import { itemAt } from "../../files/item-at.ts";
 import { DEFAULT_SAMPLING } from "../generation/sampling.ts";
 import { LanguageModel } from "../language-model.ts";
-import { servedAdapter } from "./served-adapter.ts";
+import { servedAdapter } from "./adapter-folder.ts";
 import { isMerged } from "./job.ts";
-import { ask, clients, LOG, MODULES, SERVED, AdaptersForTests } from "./testing/adapters.ts";
+import { AdaptersForTests, ask, clients, LOG, MODULES, SERVED } from "./testing/adapters.ts";
 import { serveStories, until } from "./testing/server.ts";
 
 setDefaultTimeout(120_000);

@@ -1,12 +1,11 @@
 import { RandloraError } from "../../files/errors.ts";
 import { itemAt } from "../../files/item-at.ts";
-import { endOf } from "../generation/outbox.ts";
+import { endOf } from "../generation/sequence.ts";
 import { laterSeed } from "../../compute/random/seed.ts";
-import type { LogitFilter } from "../generation/logit-filter.ts";
+import type { LogitFilter } from "../generation/next-token.ts";
 import type { AnswerParserOptions } from "../tools/answer-format.ts";
-import { AnswerText, type Echo } from "./answer-text.ts";
+import { AnswerText, ChoiceParts, type Echo, type ShownPart } from "./answer-text.ts";
 import { ApiError } from "./api-error.ts";
-import { ChoiceParts, type ShownPart } from "./choice-parts.ts";
 import type { Client, ServedModel } from "./job.ts";
 import type { Engine } from "./engine.ts";
 import { EventStream } from "./event-stream.ts";

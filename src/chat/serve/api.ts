@@ -1,13 +1,13 @@
 import { TokenTexts } from "../../data/text/token-text.ts";
 import { version } from "../../../package.json";
-import { inTurn, logitBias, type LogitFilter } from "../generation/logit-filter.ts";
+import { inTurn, logitBias, type LogitFilter } from "../generation/next-token.ts";
 import { Constraint } from "../grammar/constraint.ts";
 import { bytesOf, type TokenTree } from "../grammar/token-tree.ts";
 import { adapterEndpoints } from "./adapter-endpoints.ts";
 import type { ApiParts, Call } from "./api-parts.ts";
 import { answer, type Assignment } from "./answer.ts";
 import { ApiError } from "./api-error.ts";
-import { Bodies } from "./body.ts";
+import { Bodies, UnreadAnswers } from "./body.ts";
 import { networkOf, type ServedModel } from "./job.ts";
 import { type EndpointName, routesOf } from "./endpoints.ts";
 import { embed, type EmbeddingShape, ollamaEmbedding, ollamaEmbeddings, openaiEmbeddings } from "./embeddings.ts";
@@ -19,7 +19,6 @@ import { ollamaChatShape, ollamaTextShape } from "./shapes/ollama.ts";
 import { chatShape, completionShape } from "./shapes/openai.ts";
 import { responseShape } from "./shapes/responses.ts";
 import type { Shape, ShapeOptions } from "./shapes/shape.ts";
-import { UnreadAnswers } from "./held-bytes.ts";
 import type { EmbeddingKind, EmbeddingTexts, RequestKind, Understood } from "./understand.ts";
 
 /** Seconds without a byte after which a client that does not send its request, or does not take its answer, is gone. */

@@ -1,6 +1,5 @@
 import { expect, test } from "bun:test";
-import { Bodies, LEAST_BYTES, parseBody } from "./body.ts";
-import { MAX_BODY_BYTES, MAX_HELD_BYTES, MAX_NETWORK_BYTES } from "./held-bytes.ts";
+import { Bodies, LEAST_BYTES, MAX_BODY_BYTES, MAX_HELD_BYTES, MAX_NETWORK_BYTES, parseBody } from "./body.ts";
 
 const CHUNK = new Uint8Array(MAX_BODY_BYTES - 2).fill(0x20);
 

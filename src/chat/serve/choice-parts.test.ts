@@ -1,8 +1,8 @@
-import { expect, test } from "bun:test";
 import * as v from "valibot";
+import { expect, test } from "bun:test";
 import { withMarks } from "../../data/text/harmony.ts";
 import { CALL_FORMATS } from "../tools/formats.ts";
-import { ChoiceParts } from "./choice-parts.ts";
+import { ChoiceParts } from "./answer-text.ts";
 import { responseShape } from "./shapes/responses.ts";
 import { reasonOf, usageOf } from "./shapes/shape.ts";
 

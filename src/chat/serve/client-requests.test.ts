@@ -1,10 +1,9 @@
+import * as v from "valibot";
 import { expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
-import * as v from "valibot";
 import { readChatRequest } from "./chat-request.ts";
-import { readCompletionRequest } from "./completion-request.ts";
+import { readCompletionRequest, readEmbeddingRequest } from "./completion-request.ts";
 import type { GenerationRequest } from "./fields.ts";
-import { readEmbeddingRequest } from "./embedding-request.ts";
 import { readShown } from "./ollama-models.ts";
 import {
   OLLAMA_SAMPLING,

@@ -2,17 +2,16 @@ import { RandloraError } from "../../files/errors.ts";
 import { itemAt } from "../../files/item-at.ts";
 import type { LanguageModel } from "../language-model.ts";
 import { DEFAULT_SAMPLING } from "../generation/sampling.ts";
-import { endOf, Outbox } from "../generation/outbox.ts";
+import { endOf, Outbox, type Sequence } from "../generation/sequence.ts";
 import { type Reply, replySequence, writeReply } from "../generation/reply.ts";
 import { type EmbeddingOptions, EmbeddingSequence, normalized } from "../generation/embedding.ts";
-import type { Sequence } from "../generation/sequence.ts";
 import { DecodeLoop, type Progress } from "../generation/decode-loop.ts";
 import type { GeneratorName } from "../../compute/random/names.ts";
 import { ApiError } from "./api-error.ts";
 import { DeviceWatch } from "./device-watch.ts";
 import type { Job, JobPiece, ServedModel } from "./job.ts";
 import { PlacedAdapters, type Rows } from "./placed-adapters.ts";
-import { type WaitingRequest, WaitingRequests } from "./waiting-requests.ts";
+import { type WaitingRequest, WaitingRequests } from "./fair-queue.ts";
 
 export interface EngineOptions {
   /** `--generator`. */

@@ -3,8 +3,7 @@ import { chosenSeed, DEFAULT_SAMPLING, MAX_TEMPERATURE, type SamplingOptions } f
 import { brief } from "../../files/failure.ts";
 import { ApiError, badField } from "./api-error.ts";
 import { type AskedFormat, FORMAT_FIELDS, readFormat } from "./format-fields.ts";
-import { IGNORED, issueInWords, nested, optional, UNSUPPORTED } from "./schemas.ts";
-import { IDLE_FIELDS } from "./idle-fields.ts";
+import { IDLE_FIELDS, IGNORED, issueInWords, nested, optional, UNSUPPORTED } from "./schemas.ts";
 
 /** What the command line and the model may say of sampling. */
 export type ServerSampling = Pick<SamplingOptions, "temperature" | "topK" | "topP" | "minP" | "repeatPenalty">;

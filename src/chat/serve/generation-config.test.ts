@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
 import { TemporaryFolder } from "../../files/testing/folder.ts";
-import { readGenerationConfig, requestDefaults } from "./generation-config.ts";
+import { readGenerationConfig, requestDefaults } from "./serve-command.ts";
 
 const NONE = { temperature: undefined, topK: undefined, topP: undefined, minP: undefined, maxTokens: undefined };
 

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { ApiError } from "./api-error.ts";
-import { Guard } from "./guard.ts";
+import { Guard } from "./api-keys.ts";
 
 const open = new Guard({ apiKey: undefined, host: "models.example" });
 const locked = new Guard({ apiKey: "secret", host: "127.0.0.1" });

@@ -2,7 +2,7 @@ import { expect, test } from "bun:test";
 import { connect, type Socket } from "node:net";
 import { toApiError } from "./answer.ts";
 import { until } from "./testing/server.ts";
-import { UnreadAnswers } from "./held-bytes.ts";
+import { UnreadAnswers } from "./body.ts";
 
 const LONG = { text: "word ".repeat(2 ** 21) };
 /** More than all that a network may have. */

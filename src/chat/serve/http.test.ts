@@ -1,9 +1,8 @@
+import * as v from "valibot";
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { connect } from "node:net";
-import * as v from "valibot";
-import { MAX_BODY_DEPTH } from "./body.ts";
+import { MAX_BODY_BYTES, MAX_BODY_DEPTH } from "./body.ts";
 import { ENDPOINTS } from "./endpoints.ts";
-import { MAX_BODY_BYTES } from "./held-bytes.ts";
 import { ServedForTests } from "./testing/for-tests.ts";
 import { failure, serveStories } from "./testing/server.ts";
 

@@ -2,10 +2,9 @@ import * as v from "valibot";
 import { DEFAULT_SAMPLING, type SamplingOptions } from "../generation/sampling.ts";
 import { badField, renaming } from "./api-error.ts";
 import { type ChatRequest, readChatRequest } from "./chat-request.ts";
-import { DIMENSIONS, type EmbeddingRequest, textsToEmbed } from "./embedding-request.ts";
+import { DIMENSIONS, type EmbeddingRequest, textsToEmbed } from "./completion-request.ts";
 import { readFields, type RequestDefaults } from "./fields.ts";
-import { IDLE_OPTIONS } from "./idle-fields.ts";
-import { optional } from "./schemas.ts";
+import { IDLE_OPTIONS, optional } from "./schemas.ts";
 
 /** Names of Ollama's options, and what they are called here. */
 const OPTIONS: ReadonlyMap<string, string> = new Map([

@@ -3,10 +3,10 @@ import { writeFile } from "node:fs/promises";
 import { STORIES } from "../../../fixtures/stories/storyteller.ts";
 import { TEST_DEVICE } from "../../compute/device/testing/open.ts";
 import { TemporaryFolder } from "../../files/testing/folder.ts";
-import { ReplyText } from "../generation/reply-text.ts";
+import { ReplyText } from "../generation/reply.ts";
 import { LanguageModel } from "../language-model.ts";
 import type { MessageParserOptions } from "../tools/message-parser.ts";
-import { ChoiceParts } from "./choice-parts.ts";
+import { ChoiceParts } from "./answer-text.ts";
 import { ServedForTests } from "./testing/for-tests.ts";
 
 /** A model whose answers begin with thoughts, which have no end. */

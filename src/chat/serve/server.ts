@@ -1,17 +1,17 @@
-import { createHash } from "node:crypto";
-import { isIP } from "node:net";
-import { RandloraError } from "../../files/errors.ts";
-import { toApiError } from "./answer.ts";
-import { Api, IDLE_SECONDS, pickMethod } from "./api.ts";
-import type { ApiParts, Call } from "./api-parts.ts";
-import { Guard, type GuardOptions } from "./guard.ts";
-import { Metrics } from "./metrics.ts";
 import apiScript from "./page/api.client.js" with { type: "text" };
 import chat from "./page/chat.client.js" with { type: "text" };
 import chats from "./page/chats.client.js" with { type: "text" };
 import markdown from "./page/markdown.client.js" with { type: "text" };
 import markup from "./page/page.html" with { type: "text" };
 import style from "./page/style.css" with { type: "text" };
+import { createHash } from "node:crypto";
+import { isIP } from "node:net";
+import { RandloraError } from "../../files/errors.ts";
+import { toApiError } from "./answer.ts";
+import { Api, IDLE_SECONDS, pickMethod } from "./api.ts";
+import type { ApiParts, Call } from "./api-parts.ts";
+import { Guard, type GuardOptions } from "./api-keys.ts";
+import { Metrics } from "./metrics.ts";
 import type { TrustedProxies } from "./proxy.ts";
 
 /** What an answer that runs when the server is told to stop has to come to its end. */

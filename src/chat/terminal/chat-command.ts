@@ -1,4 +1,4 @@
-import { existsSync } from "node:fs";
+import { existsSync, readdirSync } from "node:fs";
 import { isatty } from "node:tty";
 import { RandloraError } from "../../files/errors.ts";
 import { brief } from "../../files/failure.ts";
@@ -12,14 +12,14 @@ import { describeDefaultModel, findDefaultModel } from "../default-model.ts";
 import { chooseFormat, openChat } from "../open-chat.ts";
 import type { ChatFlags } from "../options.ts";
 import { Chat, type ChatParts } from "./chat.ts";
-import { runChat } from "./run.ts";
 import { formatBytes, formatDuration, formatNumber } from "../../terminal/format.ts";
-import { describeAdapters } from "./commands.ts";
+import { type ChatCommand, COMMANDS, describeAdapters, findCommand, readLine } from "./commands.ts";
 import type { LanguageModel } from "../language-model.ts";
 import { replyJson } from "../reply-json.ts";
 import type { Session } from "../session.ts";
 import { quantizedJson } from "../../terminal/quantized.ts";
 import { TextDisplay } from "./text-display.ts";
+import type { Completion } from "../../terminal/editor/line-editor.ts";
 
 /** A prompt behind what comes on stdin. */
 interface Asked {
@@ -148,4 +148,69 @@ async function answerOnce({ model, session, prompt, loadSeconds }: Question, con
     ...quantizedJson(model.quantized),
     ...(profile.length === 0 ? {} : { profile }),
   });
+}
+
+/**
+ * Talks until the user leaves: `/exit`, Ctrl-D, Ctrl-C twice, or a signal.
+ * @returns how it ended: "interrupted" after Ctrl-C twice
+ */
+async function runChat(chat: Chat): Promise<"left" | "interrupted"> {
+  const prompt = { first: chat.style.bold("> "), next: chat.style.dim("· ") };
+  const complete = (before: string) => completeLine(before, COMMANDS);
+  while (!chat.leaving && !chat.signal.aborted) {
+    const answer = await chat.editor.read(prompt, chat.signal, complete);
+    if (answer.kind === "end") return "left";
+    if (answer.kind === "cancelled") {
+      if (chat.interrupted && answer.text === "") return "interrupted";
+      chat.interrupted = true;
+      chat.note("(Ctrl-C again leaves; so do Ctrl-D and /exit)");
+      continue;
+    }
+    chat.interrupted = false;
+    if (answer.text.trim() !== "") await obey(chat, answer.text);
+  }
+  return chat.interrupted ? "interrupted" : "left";
+}
+
+/** Runs a command, or answers a message. What fails is explained. */
+async function obey(chat: Chat, text: string): Promise<void> {
+  const line = readLine(text, COMMANDS);
+  try {
+    if (line.kind === "command") await line.command.run(chat, line.value);
+    else if (line.kind === "message") await chat.answer((options) => chat.session.say(line.text, options));
+    else {
+      const meant = line.meant === undefined ? "/help shows the commands" : `did you mean /${line.meant}?`;
+      chat.explain(new RandloraError("usage", `there is no /${line.name}; ${meant}`));
+    }
+  } catch (error) {
+    chat.explain(error);
+  }
+}
+
+/** What Tab offers before the cursor: names of commands, and what may follow one, words and files. */
+export function completeLine<T>(before: string, commands: readonly ChatCommand<T>[]): Completion {
+  const [, name = "", gap, given = ""] = /^\/(\S*)(\s+)?([^\n]*)$/.exec(before) ?? [];
+  if (!before.startsWith("/") || before.startsWith("//") || before.includes("\n")) return { from: 0, candidates: [] };
+  if (gap === undefined) {
+    const known = commands.filter((command) => command.name.startsWith(name));
+    const candidates = known.map((command) => (command.value === undefined ? command.name : `${command.name} `));
+    return { from: 1, candidates };
+  }
+  const values = findCommand(name, commands)?.value?.match(/[A-Za-z]+/g) ?? [];
+  const words = values.filter((value) => value === value.toLowerCase() && value.startsWith(given));
+  const files = values.some((value) => value === "FILE" || value === "PATH") ? filesAt(given) : [];
+  return { from: before.length - given.length, candidates: [...words, ...files] };
+}
+
+/** Paths that begin so; folders end with a slash. */
+function filesAt(begun: string): string[] {
+  const folder = begun.slice(0, begun.lastIndexOf("/") + 1);
+  const name = begun.slice(folder.length);
+  try {
+    const entries = readdirSync(folder === "" ? "." : folder, { withFileTypes: true });
+    const fitting = entries.filter((entry) => entry.name.startsWith(name) && (name !== "" || entry.name[0] !== "."));
+    return fitting.map((entry) => `${folder}${entry.name}${entry.isDirectory() ? "/" : ""}`).toSorted();
+  } catch {
+    return [];
+  }
 }

@@ -4,8 +4,7 @@ import type { SessionSettings } from "../session.ts";
 import { createStyle } from "../../terminal/style.ts";
 import { RecordingStream } from "../../terminal/testing/terminal.ts";
 import { isRepeating, statsLine } from "./chat.ts";
-import { type ChatCommand, helpRows, readLine } from "./command.ts";
-import { COMMANDS, paramRows, setParam } from "./commands.ts";
+import { type ChatCommand, COMMANDS, helpRows, paramRows, readLine, setParam } from "./commands.ts";
 import { TextDisplay } from "./text-display.ts";
 
 const commands: readonly ChatCommand<string[]>[] = [

@@ -1,6 +1,6 @@
-import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
-import { MarkdownStream, printable } from "./markdown.ts";
+import { describe, expect, test } from "bun:test";
+import { MarkdownStream, printable } from "./text-display.ts";
 import { createStyle, type Style } from "../../terminal/style.ts";
 
 const tag = (name: string) => (text: string) => `<${name}>${text}</${name}>`;

@@ -3,7 +3,7 @@ import { mkdir, writeFile } from "node:fs/promises";
 import { TemporaryFolder } from "../../files/testing/folder.ts";
 import { completed } from "../../terminal/editor/line-editor.ts";
 import { COMMANDS } from "./commands.ts";
-import { completeLine } from "./run.ts";
+import { completeLine } from "./chat-command.ts";
 
 /** What Tab makes of a text with the cursor at its end, and what it shows. */
 function tab(text: string): [text: string, ...shown: string[]] {

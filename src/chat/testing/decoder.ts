@@ -5,14 +5,14 @@ import { loadDecoder } from "../../models/folder/load-decoder.ts";
 import { ChatTemplate } from "../../data/text/chat-template.ts";
 import { loadTokenizer } from "../../data/text/load-tokenizer.ts";
 import type { DecodeLoop } from "../generation/decode-loop.ts";
-import { endOf } from "../generation/outbox.ts";
+import { endOf } from "../generation/sequence.ts";
 import {
   type Reply,
   type ReplyOptions,
   type ReplyPiece,
   replySequence,
-  writeReply,
   type Writer,
+  writeReply,
 } from "../generation/reply.ts";
 import { DEFAULT_SAMPLING, type SamplingOptions } from "../generation/sampling.ts";
 import { type SampledOptions, SampledSequence } from "../generation/sampled-sequence.ts";

@@ -5,7 +5,7 @@ import { type Grammar, specialByte } from "../grammar/grammar.ts";
 import { statesOf } from "../grammar/states.ts";
 import { follows } from "../grammar/testing/write.ts";
 import { CALL_FORMATS } from "./formats.ts";
-import { openGrammar } from "./open-grammar.ts";
+import { openGrammar } from "./answer-formats.ts";
 
 const [HERMES, MISTRAL, LLAMA] = CALL_FORMATS;
 const parameters = { type: "object", properties: { a: { type: "integer" } }, required: ["a"] };

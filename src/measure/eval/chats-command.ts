@@ -1,6 +1,5 @@
 import { statSync } from "node:fs";
-import { chooseModel, describeDefaultModel, findDefaultModel } from "../../chat/default-model.ts";
-import { loadModel } from "../../chat/load-model.ts";
+import { chooseModel, describeDefaultModel, findDefaultModel, loadModel } from "../../chat/default-model.ts";
 import { nameOf } from "../../data/records/data-files.ts";
 import { locateData } from "../../data/text/samples/files.ts";
 import { sayUnknownRoles } from "../../data/text/samples/load.ts";

@@ -1,5 +1,4 @@
-import { chooseModel } from "../../chat/default-model.ts";
-import { loadModel } from "../../chat/load-model.ts";
+import { chooseModel, loadModel } from "../../chat/default-model.ts";
 import { readStopIds } from "../../data/text/stop.ts";
 import { RandloraError } from "../../files/errors.ts";
 import { nearest } from "../../files/nearest.ts";
@@ -15,7 +14,7 @@ import type { Style } from "../../terminal/style.ts";
 import { formatTable } from "../../terminal/table.ts";
 import { weightsIn } from "../inputs.ts";
 import { AnswersFile } from "./answers-file.ts";
-import { type Question, TASK_NAMES, type TaskName, isTask, readQuestions } from "./commonsense-tasks.ts";
+import { isTask, type Question, readQuestions, TASK_NAMES, type TaskName } from "./commonsense-tasks.ts";
 import { askTogether, type CommonsenseOptions, scoresOf } from "./commonsense.ts";
 import { existsSync } from "node:fs";
 import { join } from "node:path";

@@ -1,5 +1,4 @@
-import { describeDefaultModel, findDefaultModel } from "../../chat/default-model.ts";
-import { sayQuantized } from "../../chat/load-model.ts";
+import { describeDefaultModel, findDefaultModel, sayQuantized } from "../../chat/default-model.ts";
 import { loadTokenizer } from "../../data/text/load-tokenizer.ts";
 import type { Tokenizer } from "../../data/text/tokenizer.ts";
 import { RandloraError } from "../../files/errors.ts";

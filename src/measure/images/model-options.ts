@@ -5,7 +5,7 @@ import { noteOfBlocks } from "../../adapters/merge/loaded-adapter.ts";
 import { NAMED_BLOCKS } from "../../compute/device/dtype.ts";
 import { localPath } from "../../models/folder/local-path.ts";
 import { checkIsOfImages } from "../../models/vision/index.ts";
-import { chooseModel } from "../../chat/default-model.ts";
+import { chooseModel, sayQuantized } from "../../chat/default-model.ts";
 import type { ImageSet } from "../../data/images/datasets/types.ts";
 import { Contradiction, RandloraError } from "../../files/errors.ts";
 import { ImageClassifier } from "./classifier.ts";
@@ -13,7 +13,6 @@ import { LoadedImageModel, type LoadedImageModelOptions } from "./model.ts";
 import type { Preprocessing } from "../../data/images/preprocessing.ts";
 import type { ModelLocation } from "../../models/folder/locate.ts";
 import type { Context } from "../../terminal/options/command.ts";
-import { sayQuantized } from "../../chat/load-model.ts";
 import type { HeadFlags, ImageModelFlags } from "./options.ts";
 
 /** A model of images that was found, and is opened once everything else is known. */

@@ -1,9 +1,8 @@
 import { afterAll, afterEach, beforeAll, beforeEach } from "bun:test";
-import type { Browser, Locator, Page } from "playwright-core";
+import { type Browser, chromium, type Locator, type Page } from "playwright-core";
 import type { AdapterChoice } from "../../../adapters/merge/loaded-adapter.ts";
 import { TemporaryFolder } from "../../../files/testing/folder.ts";
 import type { LanguageModel } from "../../language-model.ts";
-import { openBrowser } from "./browser.ts";
 import { loadStoriesModel, serveStories, type TestServer, type TestServerOptions, writeAdapters } from "./server.ts";
 
 /** The chat page in a browser, opened anew for each test of a file. */
@@ -86,4 +85,15 @@ export class ChatPage {
     await this.page.getByLabel("Longest answer").fill(String(tokens));
     await this.page.getByLabel("Temperature").fill("0");
   }
+}
+
+/** Debian's name, and those of other systems. */
+const NAMES = ["chromium", "chromium-browser", "google-chrome", "chrome"];
+
+/** A browser without a window. */
+async function openBrowser(): Promise<Browser> {
+  const executablePath = NAMES.map((name) => Bun.which(name)).find((path) => path !== null);
+  if (executablePath === undefined) throw new Error("no Chromium on the PATH: node scripts/setup.mjs --browser");
+  // As root, in a container, Chromium's own sandbox does not start; the only page is ours.
+  return await chromium.launch({ executablePath, args: ["--no-sandbox", "--disable-dev-shm-usage"] });
 }
