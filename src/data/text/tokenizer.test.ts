@@ -110,7 +110,7 @@ describe("encoding within a number of ids", () => {
     const tokenizer = await familyTokenizer(family);
     let turns = 0;
     const timer = setInterval(() => turns++, 0);
-    await tokenizer.encodeWithin("ab".repeat(100_000), Infinity);
+    await tokenizer.encodeWithin("ab".repeat(500_000), Infinity);
     clearInterval(timer);
     expect(turns).toBeGreaterThan(1);
   });
