@@ -12,6 +12,7 @@ export const METHOD_NAMES = [
   "c3a",
   "hira",
   "oft",
+  "delora",
   "hybrid",
   "full",
 ] as const;

@@ -56,6 +56,15 @@ const METHODS: Readonly<Record<string, Fitted>> = {
     config: { peft_type: "HIRA", r: 3 },
     tensors: { hira_A: (_, input) => [3, input], hira_B: (out) => [out, 3] },
   },
+  DeLoRA: {
+    config: { peft_type: "DELORA", r: 3 },
+    tensors: {
+      delora_A: (_, input) => [3, input],
+      delora_B: (out) => [out, 3],
+      delora_lambda: () => [1],
+      delora_w_norm: (_, input) => [input],
+    },
+  },
   OFT: {
     config: { peft_type: "OFT", oft_block_size: 4 },
     rank: "oft_block_size",

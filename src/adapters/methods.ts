@@ -7,6 +7,7 @@ import { gralora } from "./formulas/gralora.ts";
 import { hybrid } from "./hybrid/method.ts";
 import { hira } from "./formulas/hira.ts";
 import { oft } from "./formulas/oft.ts";
+import { delora } from "./formulas/delora.ts";
 import { kradapter } from "./formulas/kradapter.ts";
 import { lora } from "./lora/method.ts";
 import type { JsonObject } from "../files/lossless-json.ts";
@@ -70,6 +71,7 @@ const DEFINITIONS = {
   c3a,
   hira,
   oft,
+  delora,
   hybrid,
   full,
 } satisfies Record<MethodName, TrainedMethod>;

@@ -1,5 +1,6 @@
 import * as v from "valibot";
 import { isBlockDtype } from "../../compute/device/dtype.ts";
+import type { Run } from "../../compute/tensor/run.ts";
 import type { Strided } from "../../compute/tensor/strided-sums.ts";
 import type { Tensor } from "../../compute/tensor/tensor.ts";
 import { RandloraError } from "../../files/errors.ts";
@@ -34,6 +35,7 @@ import {
   dropoutKeys,
   type Formula,
   laterRows,
+  type Matrices,
   ownKeys,
   readConfig,
   rowsOf,
@@ -58,6 +60,8 @@ export interface FormulaMethod<
   readonly tensors: TrainedTensors<Sizes<O>, T>;
   /** Values before training; zeros where left out. `stream`: which module it is, for random ones. */
   start(module: ModuleShape, sizes: Sizes<O>, seed: number, stream: number): Start<T>;
+  /** Records values before training that follow from a module's W (out, in). */
+  begin?(run: Run, weight: Tensor, of: Matrices<T>): void;
   formula(module: ModuleShape, sizes: Sizes<O>): Formula<T>;
   /** ΔW depends on W, which the formula takes: it cannot be subtracted again, and the base must not be quantized. */
   takesWeight?(own: Sizes<O>["own"]): boolean;
@@ -74,11 +78,13 @@ export function formulaMethod<T extends string, O extends v.ObjectEntries>(
   method: FormulaMethod<T, O>,
 ): MethodDefinition {
   const { name, title, peftType, peft, usual, tensors } = method;
+  const { fixed = [] } = tensors;
+  const trainedKeys = (Object.keys(tensors.names) as T[]).filter((key) => !fixed.includes(key));
   const what = `${title}, which has no random bases`;
   const count = (module: ModuleShape, r: number, own = ownKeys(method, {}, "")) => {
     if (method.misfit?.(module, { r, own }) !== undefined) return Infinity;
     const shapes = tensors.shapes({ r, own }, { ...module, module: "" });
-    return Object.values<readonly number[]>(shapes).reduce((sum, shape) => sum + shapeElements(shape), 0);
+    return trainedKeys.reduce((sum, key) => sum + shapeElements(shapes[key]), 0);
   };
   return {
     name,
@@ -120,10 +126,13 @@ export function formulaMethod<T extends string, O extends v.ObjectEntries>(
             ? fit(method, untrained(method, settings, findTargets(base, settings), model, seed), base)
             : await openExisting(fit(method, adapter, base));
         return {
-          parameters: plan.layers.flatMap(({ tensors: own }) => Object.values<AdapterTensor>(own).map(matrixOf)),
+          parameters: plan.layers.flatMap(({ tensors: own }) => [
+            ...trainedKeys.map((key) => matrixOf(own[key])),
+            ...fixed.map((key) => ({ ...matrixOf(own[key]), rate: 0 })),
+          ]),
           modules: trainedModuleRows(plan.layers, (layer) => count(layer, plan.config.r, plan.config.own)),
           notes: method.notes?.(plan.layers, plan.config.r) ?? [],
-          place: (on) => place(on, method, plan, settings, seed),
+          place: (on) => place(on, method, plan, settings, seed, adapter === undefined),
         } satisfies Trainable;
       },
     },
@@ -185,15 +194,18 @@ async function place<T extends string, O extends v.ObjectEntries>(
   { adapter, layers, config }: Pick<ReturnType<typeof fit<T, O>>, "adapter" | "layers" | "config">,
   { dropout }: AdapterSettings,
   seed: number,
+  isNew: boolean,
 ): Promise<Method> {
   const { parameters, factor = 1 } = on;
   await writeTrained(parameters, adapter, layers);
   const find = weightFinder(on.tensors);
+  const begins: ((run: Run) => void)[] = [];
   const modules = layers.map(({ module: name, tensor, tensors, formula, ...layer }, index): AdaptedModule => {
     const of = mapValues(tensors, (own) => parameters.get(own.name).value);
     const gradients = mapValues(tensors, (own) => parameters.get(own.name).gradient);
     const scale = layer.scale * factor;
     const found = find(tensor);
+    if (isNew) begins.push((run) => method.begin?.(run, found.weight, of));
     const weight = method.takesWeight?.(config.own) === true ? placedWeight(method.title, found.weight) : undefined;
     return {
       name,
@@ -212,6 +224,7 @@ async function place<T extends string, O extends v.ObjectEntries>(
   });
   return {
     ...adaptedMethod(on, modules, { rate: dropout, seed }),
+    begin: (run) => begins.forEach((begin) => begin(run)),
     content: () => {
       const own = layers.flatMap((layer) => Object.values<AdapterTensor>(layer.tensors));
       return trainedContent(adapter, parameters, own, dropoutKeys(method, dropout), undefined);

@@ -31,6 +31,7 @@ const FORMULAS: readonly (readonly [string, JsonObject, Readonly<Record<string, 
   ["MISS", { r: 4, init_weights: "bat" }, { miss_block: [8, 4, 4] }, true],
   ["GRALORA", { r: 4 }, { gralora_A: [2, 16, 4], gralora_B: [2, 4, 16] }, false],
   ["C3A", { block_size: 4 }, { c3a_kernel: [8, 8, 4] }, false],
+  ["DELORA", { r: 3 }, { delora_A: [3, 32], delora_B: [32, 3], delora_lambda: [1], delora_w_norm: [32] }, false],
   ["HIRA", { r: 3 }, { hira_A: [3, 32], hira_B: [32, 3] }, true],
 ];
 

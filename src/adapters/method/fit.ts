@@ -25,6 +25,8 @@ export interface TrainedTensors<C, T extends string> {
   readonly names: Readonly<Record<T, string>>;
   /** Their shapes in a file. */
   shapes(config: C, module: TrainedModule): Readonly<Record<T, readonly number[]>>;
+  /** Those that stay as they begin; none by default. */
+  readonly fixed?: readonly T[];
   /** The same in words, for hints: "A is (r, in) and B (out, r)". */
   readonly meaning: string;
 }

@@ -10,7 +10,7 @@ export interface ParameterPlan {
   readonly shape: Shape;
   /** A part of a head, which may have a learning rate of its own. */
   readonly isHead?: boolean;
-  /** Its learning rate is so many times that of the others; 1 by default. */
+  /** Its learning rate is so many times that of the others; 1 by default. With 0 it stays, and is no trainable parameter. */
   readonly rate?: number;
 }
 
@@ -70,11 +70,11 @@ export class Parameters {
       const own = { value, gradient, mean, square };
       chunks.push({ size, isHead, rate, ...own });
       for (const { plan, offset } of members) {
-        const { name, shape } = plan;
+        const { name, shape, rate = 1 } = plan;
         const view = (buffer: DeviceBuffer): Tensor => {
           return { shape, dtype: "F32", buffer, offset, pitch: pitchOf(shape[1], "F32") };
         };
-        placed.set(plan, { name, shape, ...mapValues(own, view) });
+        placed.set(plan, { name, shape, rate, ...mapValues(own, view) });
       }
     }
     this.chunks = chunks;
@@ -86,7 +86,7 @@ export class Parameters {
 
   /** The number of trainable parameters. */
   get count(): number {
-    return this.all.reduce((sum, { shape }) => sum + shape[0] * shape[1], 0);
+    return this.all.reduce((sum, { shape, rate }) => sum + (rate === 0 ? 0 : shape[0] * shape[1]), 0);
   }
 
   /** Bytes on the GPU: a number for each role, and what lies between them. */

@@ -102,6 +102,7 @@ export async function fitMethod(
   const adamw = new AdamW(device, parameters, { betas: [0.9, 0.999], eps: 1e-12, weightDecay: 0, gradClip: 0 });
   const output = (recorder: Run | Tape, residual: Tensor | undefined) =>
     placed.linears({ kind: "evaluate" }).apply(recorder, { x, weight, bias: undefined, residual });
+  placed.begin?.(run);
   for (let step = 0; step < steps; step++) {
     placed.prepare(run);
     // (ΔW − target)ᵀ is also the gradient of the loss by itself.

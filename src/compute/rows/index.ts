@@ -1,6 +1,6 @@
 import { accumulate, add, assign, multiply, scale, scaleColumns, softcap, zero } from "./arithmetic.ts";
 import { activation, clampedGate, gatedActivation } from "./gates.ts";
-import { layerNorm, rmsNorm } from "./norms.ts";
+import { dividedByNorms, layerNorm, rmsNorm } from "./norms.ts";
 import type { RowKernel, Rows } from "./language.ts";
 
 /** Those that are ops, by their names there: each has its line here and nowhere else. */
@@ -8,6 +8,7 @@ export const ROWS = {
   activation,
   add,
   clampedGate,
+  dividedByNorms,
   gatedActivation,
   layerNorm,
   multiply,

@@ -1,4 +1,4 @@
-import { add, div, mean, mul, type Node, plusAll, root, rows, sub, within } from "./language.ts";
+import { add, div, max, mean, mul, type Node, plusAll, root, rows, sub, unless, within } from "./language.ts";
 
 /** 1 / √(mean(x²) + ε). */
 const inverse = (x: Node, epsilon: Node): Node => div(1, root(add(mean(mul(x, x)), epsilon)));
@@ -58,5 +58,24 @@ export const layerNorm = rows({
     { sizes: [1, 1], shape: [300, 8], without: ["bias"], numbers: { epsilon: 1e-6 } },
     { sizes: [1, 1, 1], shape: [2, 770], around: { x: 50 }, numbers: { epsilon: 1e-5 } },
     { sizes: [1, 1, 1], shape: [2, 1030], numbers: { epsilon: 1e-5 } },
+  ],
+});
+
+const overNorms = (x: Node, a: Node, b: Node, least: Node): Node =>
+  div(x, mul(max(root(a), least), max(root(b), least)));
+
+/** y = x / (max(√a, least) · max(√b, least)), a and b being squared norms. */
+export const dividedByNorms = rows({
+  name: "divided-by-norms",
+  inputs: ["x", "a", "b"],
+  parameters: ["least"],
+  value: ({ x, a, b, least }) => overNorms(x, a, b, least),
+  gradient({ a, b, y, dy, least }) {
+    const slope = (of: Node): Node => unless(div(mul(dy, y), mul(-2, of)), root(of), least);
+    return { x: overNorms(dy, a, b, least), a: slope(a), b: slope(b) };
+  },
+  cases: [
+    { sizes: [1, 1, 1], around: { a: 1.5, b: 3 }, numbers: { least: 1.3 } },
+    { sizes: [1, 1, 0.01], around: { a: 2, b: 0.02 }, shape: [1, 8], numbers: { least: 0.3 } },
   ],
 });

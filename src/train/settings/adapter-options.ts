@@ -47,7 +47,7 @@ export const ADAPTER_OPTIONS = {
       topic,
       help: "rank of the adapter (RandLoRA: of each basis; C3A, OFT: block size)",
       min: 1,
-      defaultText: "32; lora, dora, nola 8; vera 256; kradapter √ of a layer's longer side; miss 64; c3a 256",
+      defaultText: "32; lora, dora, nola, delora 8; vera 256; kradapter √ of a layer's longer side; miss 64; c3a 256",
     }),
     { compare: "method" },
   ),

@@ -221,14 +221,16 @@ function allocate(
   return { modules: placed, matrices, scratch };
 }
 
-/**
- * m = the norms of the rows of W, rounded to its dtype as PEFT rounds them (lora/dora.py, update_layer). Blocks stand for
- * f32 numbers.
- */
+/** m = the norms of the rows of W, as PEFT begins (lora/dora.py, update_layer). */
 function recordInitial(run: Run, { weight, squares, magnitude }: Rescaled): void {
   run.compute("rowSquares", { weight, delta: undefined, sums: squares });
+  recordNorms(run, weight, squares, magnitude.value);
+}
+
+/** Norms of W from their squares, rounded to its dtype as torch does. Blocks stand for f32 numbers. */
+export function recordNorms(run: Run, weight: Tensor, squares: Tensor, to: Tensor): void {
   const dtype = isBlockDtype(weight.dtype) ? "F32" : weightDtype("norms", weight);
-  run.compute("magnitudes", { kind: "norm", sums: squares, from: undefined, to: magnitude.value, dtype });
+  run.compute("magnitudes", { kind: "norm", sums: squares, from: undefined, to, dtype });
 }
 
 /** c = m / n, or ∂loss/∂m += ∂loss/∂c / n. */
