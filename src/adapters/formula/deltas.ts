@@ -60,7 +60,7 @@ async function place<T extends string>(
     return (run, block) => {
       const [first, rows] = [block.firstRow, blockRows(block, input)];
       const weight = takesWeight ? stridedWeight({ ...rows, ...block.weight, offset: 0 }) : undefined;
-      formula.form(run, of, scaled, { first, rows, weight }, block.accumulate ?? false);
+      formula.form(run, of, scaled, { first, rows, weight, rounding: block.rounding }, block.accumulate ?? false);
     };
   }
   // W is stored (in, out): ΔW is formed whole, and read along its columns.

@@ -2,14 +2,17 @@ import { afterAll, beforeAll, expect, test } from "bun:test";
 import type { Device } from "../../compute/device/device.ts";
 import { openTestDevice } from "../../compute/device/testing/open.ts";
 import { Run } from "../../compute/tensor/run.ts";
+import { roundFromF64, widenToF32 } from "../../files/safetensors/numbers.ts";
 import { memoryTensor } from "../files/tensors.ts";
 import { error, numbers, placed, taken } from "../testing/bases.ts";
 import { testFormula } from "../testing/formula.ts";
+import { C3A } from "../formulas/c3a.ts";
 import { HIRA } from "../formulas/hira.ts";
 import { TEMPLATE } from "../testing/template-method.ts";
 import { UNREAD, unreadRows } from "../testing/weights.ts";
 import { untrainedAdapter } from "../method/train.ts";
 import { formulaDeltas } from "./deltas.ts";
+import { stridedWeight } from "./formula.ts";
 
 let gpu: Device;
 beforeAll(async () => {
@@ -66,4 +69,44 @@ test.each([
   for (const { buffer } of [target, rows]) gpu.memory.release(buffer);
   delta.release();
   expect(gpu.memory.liveBytes).toBe(live);
+});
+
+/** Numbers as they are stored in a dtype. */
+function stored(values: ArrayLike<number>, dtype: "F16" | "BF16"): Float32Array {
+  const bytes = new Uint8Array(values.length * 2);
+  roundFromF64(Float64Array.from(values), dtype, bytes);
+  const out = new Float32Array(values.length);
+  widenToF32(bytes, dtype, out);
+  return out;
+}
+
+test.each(["F16", "BF16"] as const)("what PEFT rounds to %s is rounded: B·A of HiRA, K of C3A", async (rounding) => {
+  const [out, input, r] = [12, 20, 4];
+  const every = Array.from({ length: out * input }, (_, at) => [Math.floor(at / input), at % input] as const);
+  const values = { a: numbers(r * input), b: numbers(out * r), k: numbers((out * input) / r), w: numbers(out * input) };
+  const place = (shape: readonly [number, number], of: ArrayLike<number>) => placed(gpu, shape, of);
+  const [a, b, w] = [place([r, input], values.a), place([out, r], values.b), place([out, input], values.w)];
+  const k = place([(out / r) * (input / r), r], values.k);
+  const [rows, other] = [place([out, input], []), place([out, input], [])];
+  const module = { out, in: input };
+  const hira = HIRA.formula(module, { r, own: { rank_pattern: {} } });
+  const c3a = C3A.formula(module, { r, own: { block_size_pattern: {}, init_weights: true } });
+  using run = new Run(gpu);
+  hira.form(run, { a, b }, 1, { first: 0, rows, weight: stridedWeight(w), rounding }, false);
+  c3a.form(run, { k }, 1, { first: 0, rows: other, rounding }, false);
+  await run.submit();
+  const product = stored(
+    every.map(([row, col]) => hira.at(values, row, col, () => 1)),
+    rounding,
+  );
+  const wanted = product.map((value, at) => value * (values.w[at] ?? NaN));
+  expect(error(await taken(gpu, rows), wanted)).toBeLessThan(1e-6);
+  const kernel = { k: stored(values.k, rounding) };
+  expect(
+    error(
+      await taken(gpu, other),
+      every.map(([row, col]) => c3a.at(kernel, row, col, () => NaN)),
+    ),
+  ).toBeLessThan(1e-6);
+  for (const { buffer } of [a, b, w, k, rows, other]) gpu.memory.release(buffer);
 });

@@ -1,7 +1,9 @@
 import * as v from "valibot";
+import type { KernelDtype } from "../../compute/device/dtype.ts";
 import type { Run } from "../../compute/tensor/run.ts";
 import { recordStridedSums, type Steps, type Strided } from "../../compute/tensor/strided-sums.ts";
 import { sliceRows, type Tensor } from "../../compute/tensor/tensor.ts";
+import { recordWidened } from "../../compute/tensor/widen.ts";
 import { RandloraError } from "../../files/errors.ts";
 import { oneLine } from "../../files/failure.ts";
 import {
@@ -40,6 +42,20 @@ export interface DeltaRows {
   readonly rows: Tensor;
   /** The same rows of W, where the method takes it: F32, F16 or BF16. */
   readonly weight?: Strided | undefined;
+  /** What PEFT rounds its parts of ΔW to: they are rounded alike. */
+  readonly rounding?: KernelDtype | undefined;
+}
+
+/** Rounds the numbers of an F32 matrix that begins its buffer, if they are to be rounded. */
+export function recordRounded(run: Run, x: Tensor, dtype: KernelDtype = "F32"): void {
+  if (dtype === "F32") return;
+  const [rows, cols] = x.shape;
+  const { statistics: bytes } = run.device.scratchBytes("finish", { rows, cols });
+  const [stored, statistics] = [run.allocate("rounded", x.shape, dtype), run.allocate("statistics", [1, bytes / 4])];
+  const target = { buffer: stored.buffer, dtype };
+  run.compute("finish", { rows, cols, pitch: x.pitch, delta: x.buffer, target, statistics: statistics.buffer });
+  recordWidened(run, { ...stored, pitch: x.pitch }, x);
+  run.release(stored, statistics);
 }
 
 /** W (out, in) of a module for a formula that takes it; stored (in, out) where `conv1d`. */

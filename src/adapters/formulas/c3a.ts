@@ -4,7 +4,15 @@ import { recordZero } from "../../compute/tensor/fill.ts";
 import { recordStridedSums } from "../../compute/tensor/strided-sums.ts";
 import type { Tensor } from "../../compute/tensor/tensor.ts";
 import { itemAt } from "../../files/item-at.ts";
-import { type DeltaRows, type Formula, moveStrided, partFrom, type Sizes, tooManyBlocks } from "../formula/formula.ts";
+import {
+  type DeltaRows,
+  type Formula,
+  moveStrided,
+  partFrom,
+  recordRounded,
+  type Sizes,
+  tooManyBlocks,
+} from "../formula/formula.ts";
 import { type FormulaMethod, formulaMethod } from "../formula/method.ts";
 import type { ModuleShape } from "../method/method.ts";
 
@@ -99,6 +107,7 @@ function circulant({ in: input }: ModuleShape, { r: b }: Sizes<typeof KEYS>): Fo
     form(run, { k }, scale, rows, accumulate) {
       const wide = wideOf(run, k);
       each(wide, k, (here, there) => moveStrided(run, there, { row: there.pitch, col: 1 }, here));
+      recordRounded(run, wide, rows.rounding);
       for (const { lines, copy } of stripsOf(run, rows)) {
         for (const { t, m, part: y, mask } of lines) {
           const x = { of: partFrom(wide, m, b - t), steps: { row: wide.pitch, col: 1, term: b } };

@@ -5,7 +5,7 @@ import type { Run } from "../../compute/tensor/run.ts";
 import { recordStridedSums } from "../../compute/tensor/strided-sums.ts";
 import { sliceRows, type Tensor } from "../../compute/tensor/tensor.ts";
 import { itemAt } from "../../files/item-at.ts";
-import type { DeltaRows, Formula, Sizes } from "../formula/formula.ts";
+import { type DeltaRows, type Formula, recordRounded, type Sizes } from "../formula/formula.ts";
 import { type FormulaMethod, formulaMethod } from "../formula/method.ts";
 import type { ModuleShape } from "../method/method.ts";
 
@@ -52,9 +52,10 @@ function hadamard({ in: input }: ModuleShape, { r }: Sizes<typeof KEYS>): Formul
       for (let k = 0; k < r; k++) sum += itemAt(b, row * r + k) * itemAt(a, k * input + col);
       return weight(row, col) * sum;
     },
-    form(run, { a, b }, scale, { first, rows, weight }, accumulate) {
+    form(run, { a, b }, scale, { first, rows, weight, rounding }, accumulate) {
       const product = run.allocate("B·A", rows.shape);
       recordGemm(run, { order: "NN", a: sliceRows(b, first, rows.shape[0]), b: a, y: product });
+      recordRounded(run, product, rounding);
       multiply(run, weight, product, rows, scale, accumulate);
       run.release(product);
     },

@@ -152,7 +152,7 @@ export function recordAsPeft(block: BlockRecording, deltas: readonly DeltaOnGpu[
   let last = weight.buffer;
   for (const one of deltas) {
     const target = rows(block, "merged", weight.dtype);
-    const delta = formed(block, [one], weight, merged);
+    const delta = formed(block, [one], weight, merged, weight.dtype);
     last = finish(block, { weight: merged, delta, target, roundDelta: one.roundsDelta });
     merged = target;
   }
@@ -168,10 +168,12 @@ function formed(
   deltas: readonly DeltaOnGpu[],
   weight: WeightRows,
   onto: WeightRows,
+  rounding?: KernelDtype,
 ): DeviceBuffer {
   const { run, firstRow, rows: count, cols, pitch } = block;
   const { buffer: target } = rows(block, "ΔW", "F32");
-  const known = { cols, pitch, weight, onto, scratch: () => rows(block, "ΔW of one", "F32").buffer };
+  const rounded = rounding === undefined ? {} : { rounding };
+  const known = { cols, pitch, weight, onto, ...rounded, scratch: () => rows(block, "ΔW of one", "F32").buffer };
   for (const [index, { delta }] of deltas.entries()) {
     delta.form(run, { firstRow, rows: count, target, accumulate: index > 0, ...known });
   }

@@ -108,6 +108,8 @@ export interface WeightBlock extends DeltaBlock {
   readonly weight: WeightRows;
   /** What ΔW, with what `target` holds already, is added to: those, or what adapters before this one have made of them. */
   readonly onto: WeightRows;
+  /** PEFT rounds parts of ΔW to this, where it rounds ΔW; left out: nothing is rounded. */
+  readonly rounding?: KernelDtype;
   /** F32 rows, `pitch` elements apart, until the block is done. Throws `RandloraError` "memory". */
   scratch(): DeviceBuffer;
 }
