@@ -61,8 +61,10 @@ export const layerNorm = rows({
   ],
 });
 
+/** No root of less than 0, whose bits differ between processors. */
+const norm = (square: Node): Node => root(max(square, 0));
 const overNorms = (x: Node, a: Node, b: Node, least: Node): Node =>
-  div(x, mul(max(root(a), least), max(root(b), least)));
+  div(x, mul(max(norm(a), least), max(norm(b), least)));
 
 /** y = x / (max(√a, least) · max(√b, least)), a and b being squared norms. */
 export const dividedByNorms = rows({
@@ -71,7 +73,7 @@ export const dividedByNorms = rows({
   parameters: ["least"],
   value: ({ x, a, b, least }) => overNorms(x, a, b, least),
   gradient({ a, b, y, dy, least }) {
-    const slope = (of: Node): Node => unless(div(mul(dy, y), mul(-2, of)), root(of), least);
+    const slope = (of: Node): Node => unless(div(mul(dy, y), mul(-2, of)), norm(of), least);
     return { x: overNorms(dy, a, b, least), a: slope(a), b: slope(b) };
   },
   cases: [
