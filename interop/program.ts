@@ -19,6 +19,7 @@ const MergeReport = v.object({
   peak_rss_bytes: v.number(),
   max_abs_delta: v.number(),
   max_error_ulp: v.optional(v.number()),
+  intruders: v.optional(v.number()),
 });
 export type MergeReport = v.InferOutput<typeof MergeReport>;
 

@@ -100,6 +100,22 @@ describe.each(["llama-f32", "qwen2-f16", "mistral-bf16"] as const)("on %s", (mod
   });
 });
 
+test("intruder dimensions of a LoRA are reduced as PEFT reduces them", async () => {
+  const [base, out] = [STORIES, join(folder, "intruders")];
+  await python.request(v.null(), "intruders_reduced", { base, out });
+  const merged = `${out} merged`;
+  const { intruders } = await merge([base, out, "--out", merged, "--reduce-intruders", "0.75", "--verify"]);
+  expect(intruders).toBeGreaterThan(0);
+  const ours = openTensors(merged);
+  for (const [tensor, theirs] of openTensors(`${out}.merged`)) {
+    if (tensor === "lm_head.weight" && !ours.has(tensor)) continue; // the embedding's
+    const [found, wanted] = [ours.get(tensor)?.values() ?? [], [...theirs.values()]];
+    const largest = wanted.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
+    const far = wanted.reduce((most, value, at) => Math.max(most, Math.abs((found[at] ?? NaN) - value)), 0);
+    expect(far / largest, tensor).toBeLessThan(1e-5);
+  }
+});
+
 test.each(Object.keys(RIVALS))("twenty steps of %s are PEFT's, from its adapter", async (name) => {
   const place = join(folder, `trained ${name}`);
   const [data, valid] = [join(place, "train.jsonl"), join(place, "valid.jsonl")];

@@ -31,7 +31,7 @@ from make import logits_of, make_case, make_real_case
 from models import DTYPES
 from peft import PeftConfig, PeftModel, RandLoraConfig, VeraConfig, get_peft_model
 from peft.tuners.randlora.layer import RandLoraLayer
-from rivals import rival
+from rivals import intruders_reduced, rival
 from safetensors.torch import load_file, save_file
 from training import initial_magnitudes, last_logits, learning_rates, tiny_model, train, valid_loss
 from training_data import chat_samples
@@ -192,6 +192,7 @@ def main() -> None:
             "last_logits": last_logits,
             "kradapter_merged": kradapter_merged,
             "rival": rival,
+            "intruders_reduced": intruders_reduced,
             "initial_magnitudes": initial_magnitudes,
             "learning_rates": learning_rates,
             "chat_samples": chat_samples,

@@ -9,6 +9,7 @@ import peft
 import peft.tuners.c3a.layer as c3a
 import torch
 from adapters import load_base
+from peft.tuners.lora.intruders import reduce_intruder_dimension
 from safetensors.torch import save_file
 
 
@@ -35,4 +36,19 @@ def rival(name: str, base: str, options: dict[str, Any], spread: float, out: str
                 parameter.add_(spread * torch.randn(parameter.shape, generator=generator))
     model.save_pretrained(out)
     merged = peft.PeftModel.from_pretrained(load_base(Path(base)), out).merge_and_unload()
+    save_file({name: tensor.clone().contiguous() for name, tensor in merged.state_dict().items()}, f"{out}.merged")
+
+
+def intruders_reduced(base: str, out: str) -> None:
+    """The folder `out`: a LoRA of rank 16 whose ΔW has rank 3, so that PEFT's factors hold all of what is left of it; `out`.merged:
+    the weights that PEFT merges it to once intruder dimensions have been reduced."""
+    model = peft.get_peft_model(load_base(Path(base)), peft.LoraConfig(r=16, target_modules="all-linear"))
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if "lora_B" in name:
+                parameter[:, :3] = 0.5 * torch.randn(parameter[:, :3].shape, generator=generator)
+    model.save_pretrained(out)
+    reduce_intruder_dimension(model, logging_sink=None)
+    merged = model.merge_and_unload(adapter_names=["intruder_reduced"])
     save_file({name: tensor.clone().contiguous() for name, tensor in merged.state_dict().items()}, f"{out}.merged")

@@ -118,7 +118,7 @@ export const ADAPTERS: MutationsByFile = {
   "src/adapters/randlora/config.ts": [
     ["v.optional(finiteNumber, 640)", "v.optional(finiteNumber, 64)", "wrong default of randlora_alpha"],
   ],
-  "src/adapters/svd/to-lora.ts": [
+  "src/adapters/convert/to-lora.ts": [
     ["scale(vectors[k] ?? other, root);", "", "a singular value's root is missing from one factor"],
   ],
   "src/adapters/svd/singular-values.ts": [

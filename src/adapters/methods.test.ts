@@ -16,7 +16,7 @@ const OTHER_MEANINGS: Readonly<Record<string, string>> = {
   "src/adapters/methods.ts": "full",
   "src/adapters/convert/convert-command.ts": "lora",
   "src/adapters/convert/convert-options.ts": "lora",
-  "src/adapters/svd/write-lora.ts": "lora",
+  "src/adapters/convert/write-lora.ts": "lora",
   "src/measure/doctor/verify/training-checks.ts": "lora, randlora, dora, nola",
   "src/measure/analyze/cka/cka-command.ts": "full",
   "src/measure/analyze/cka/cka.ts": "full",

@@ -11,7 +11,7 @@ import { writeGgufAdapter } from "./gguf-adapter.ts";
 import type { Outtype } from "../merge/choices.ts";
 import { writeModel } from "../merge/to-files/merge-command.ts";
 import { methodOfAdapter } from "../methods.ts";
-import { convertToLora } from "../svd/write-lora.ts";
+import { convertToLora } from "./write-lora.ts";
 
 /** Writes an adapter in another format, or a model as GGUF. @throws RandloraError `usage` for options of other formats; as `convertAdapter` */
 export async function convert(name: string, options: ConvertFlags, context: Context): Promise<void> {

@@ -14,7 +14,7 @@ import { openDeltas } from "../merge/in-memory/deltas.ts";
 import { weights } from "../merge/testing/models.ts";
 import { Parameters } from "../method/parameters.ts";
 import { methodOfAdapter } from "../methods.ts";
-import { loraOfDeltas } from "../svd/to-lora.ts";
+import { loraOfDeltas } from "../convert/to-lora.ts";
 import { baseOf, writeFolder } from "../testing/adapters.ts";
 
 let gpu: Device;

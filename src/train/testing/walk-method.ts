@@ -9,7 +9,7 @@ import { AdaptedWeights } from "../../adapters/merge/in-memory/weights.ts";
 import type { BasesOrigin } from "../../adapters/method/plan.ts";
 import { methodNamed } from "../../adapters/methods.ts";
 import { openAdapter } from "../../adapters/formats/open.ts";
-import { writeLora } from "../../adapters/svd/write-lora.ts";
+import { writeLora } from "../../adapters/convert/write-lora.ts";
 import { TEST_DEVICE } from "../../compute/device/testing/open.ts";
 import { read } from "../../compute/device/transfer.ts";
 import { loadDecoder } from "../../models/folder/load-decoder.ts";

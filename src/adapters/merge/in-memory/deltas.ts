@@ -110,7 +110,8 @@ export async function openDeltas(
   };
 }
 
-function isTooLarge({ out, in: input }: AdaptedLayer): boolean {
+/** Is a weight too large for its singular vectors? */
+export function isTooLarge({ out, in: input }: AdaptedLayer): boolean {
   return out * input > MOST_ELEMENTS || Math.min(out, input) > MOST_SIZE;
 }
 
@@ -163,23 +164,30 @@ export async function formDelta(
   const layer = plan.layers[index];
   if (layer === undefined) throw new RangeError(`layer ${index} of ${plan.layers.length}`);
   const [rows = 0, cols = 0] = layer.shape;
-  const most = Math.max(1, Math.floor(BLOCK_BYTES / (padded4(cols) * 4 * BLOCK_ROWS))) * BLOCK_ROWS;
   const weight = weightOf(checkpoint, layer, rows, cols);
-  const data = new Float32Array(rows * cols);
   const delta = await deltas.layer(index, factor, weight);
-  try {
-    for (let firstRow = 0; firstRow < rows; firstRow += most) {
-      const count = Math.min(most, rows - firstRow);
-      const block = { firstRow, rows: count, cols };
-      const formed = await formRows(gpu, delta, block, plan.rescales === true ? weight : undefined);
-      data.set(formed, firstRow * cols);
-    }
-  } finally {
-    delta.release();
-  }
+  using _ = { [Symbol.dispose]: () => delta.release() };
+  const data = await wholeDelta(gpu, delta, weight, plan.rescales === true);
   if (data.every(Number.isFinite)) return { rows, cols, data };
   const hint = "its parameters are too large for f32, or damaged";
   throw new RandloraError("numeric", `${oneLine(plan.adapter.path)}: ΔW of ${quote(layer.module)} is not finite`, hint);
+}
+
+/** All rows of a ΔW without gaps. @param rescales its method is given W */
+export async function wholeDelta(
+  gpu: Device,
+  delta: LayerDelta,
+  weight: StoredWeight,
+  rescales: boolean,
+): Promise<Float32Array<ArrayBuffer>> {
+  const { rows, cols } = weight;
+  const most = Math.max(1, Math.floor(BLOCK_BYTES / (padded4(cols) * 4 * BLOCK_ROWS))) * BLOCK_ROWS;
+  const data = new Float32Array(rows * cols);
+  for (let firstRow = 0; firstRow < rows; firstRow += most) {
+    const block = { firstRow, rows: Math.min(most, rows - firstRow), cols };
+    data.set(await formRows(gpu, delta, block, rescales ? weight : undefined), firstRow * cols);
+  }
+  return data;
 }
 
 /** W of the adapter's module `index`, as {@link formDelta} has ΔW. @throws RandloraError `file` */

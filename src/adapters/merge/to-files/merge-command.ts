@@ -31,6 +31,12 @@ export async function mergeToFiles(
   const run = await readRun(given);
   const adapters = run.adapter === undefined ? named : [run.adapter, ...named];
   if (adapters.length === 0) throw noAdapter(given);
+  if (options.reduceIntruders !== undefined && (adapters.length > 1 || options.unmerge)) {
+    const cause = options.unmerge
+      ? "--unmerge takes nothing off them"
+      : `it is defined for one, not ${adapters.length}`;
+    throw new RandloraError("usage", `--reduce-intruders: ${cause}`, "merge one adapter after the other");
+  }
   const name = run.adapter === undefined ? (hubBaseName(given) ?? given) : folderName(given);
   const out = options.out ?? defaultOutput(name, options.unmerge);
   const local = await weightsOf(await localPath(run.place, "model", context));
@@ -134,6 +140,12 @@ function totals({ reports }: MergeSummary) {
   };
 }
 
+const intrudersOf = (counts: readonly number[]) => counts.reduce((sum, count) => sum + count, 0);
+
+function inTensors(counts: readonly number[]): string {
+  return `${formatNumber(counts.filter((count) => count > 0).length)} of ${formatNumber(counts.length)} tensors`;
+}
+
 /** Where each adapter's bases come from; no row where none has any. */
 function basesRow({ bases }: MergeSummary): string[][] {
   const origins = new Set(bases.filter((origin) => origin !== "none"));
@@ -161,6 +173,7 @@ function mergeJson(summary: MergeSummary, dryRun: boolean): MergeReport {
     changed_share: dryRun ? null : changedShare,
     ...(summary.maxErrorUlp === undefined ? {} : { max_error_ulp: summary.maxErrorUlp }),
     ...(summary.blocksError === undefined ? {} : { blocks_error: summary.blocksError }),
+    ...(summary.intruders === undefined || dryRun ? {} : { intruders: intrudersOf(summary.intruders) }),
     ...profileJson(summary.profile),
   };
 }
@@ -191,6 +204,9 @@ function mergeText(summary: MergeSummary, dryRun: boolean, { columns, style }: C
     ...(summary.maxErrorUlp === undefined
       ? []
       : [["verified", `a sample in f64: at most ${formatMeasure(summary.maxErrorUlp)} units in the last place off`]]),
+    ...(summary.intruders === undefined
+      ? []
+      : [["intruder dimensions", `${intrudersOf(summary.intruders)} reduced, in ${inTensors(summary.intruders)}`]]),
     ...(summary.blocksError === undefined
       ? []
       : [["rounding to blocks", `took off a Frobenius norm of ${formatMeasure(summary.blocksError)}`]]),

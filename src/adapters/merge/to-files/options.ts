@@ -60,7 +60,7 @@ export const MERGE_OPTIONS = {
   ),
   combine: choice(COMBINE_CHOICES, {
     topic: "Adapters",
-    help: "combination of several ΔW, by the formulas of PEFT's add_weighted_adapter; --scale are the weights; dare is dare-linear",
+    help: "combination of several ΔW, as PEFT's add_weighted_adapter; --scale are weights; dare is dare-linear",
     default: "sum",
   }),
   density: repeat(
@@ -69,7 +69,7 @@ export const MERGE_OPTIONS = {
       above: 0,
       max: 1,
       topic: "Adapters",
-      help: "part of each ΔW that ties, dare and magnitude-prune keep, for all or for each adapter",
+      help: "part of each ΔW that ties, dare and magnitude-prune keep, for all or each adapter",
     }),
   ),
   majoritySign: choice(MAJORITY_SIGNS, {
@@ -86,17 +86,24 @@ export const MERGE_OPTIONS = {
   }),
   rounding: choice(["once", "peft"], {
     topic: "Adapters",
-    help: "rounding of the sum once, or after each adapter as PEFT's merge does",
+    help: "round the sum once, or after each adapter as PEFT does",
     default: "once",
+  }),
+  reduceIntruders: number({
+    value: "λ",
+    min: 0,
+    max: 1,
+    topic: "Adapters",
+    help: "part kept of intruder dimensions (PEFT: 0.75)",
   }),
   generator: generatorOption("Adapters"),
   unmerge: flag({
     topic: "Adapters",
-    help: "subtract the adapters instead of adding them (not bit-exact below f32)",
+    help: "subtract the adapters (not bit-exact below f32)",
   }),
   verify: flag({
     topic: "Checks",
-    help: "check a sample of the weights in double precision before publishing",
+    help: "check a sample of weights in double precision before publishing",
   }),
   dryRun: flag({ topic: "Checks", help: "show what would be done, without writing" }),
 };
@@ -126,10 +133,12 @@ export interface MergeReport extends ProfileJson {
   /** As the next two null with --dry-run. */
   readonly max_abs_delta: number | null;
   readonly frobenius_delta: number | null;
-  /** Share of merged elements that changed. */
+  /** Share of merged elements. */
   readonly changed_share: number | null;
   /** With --verify. */
   readonly max_error_ulp?: number;
+  /** Dimensions that --reduce-intruders reduced. */
+  readonly intruders?: number;
   /** Norm of the rounding to quantized GGUF blocks. */
   readonly blocks_error?: number;
 }
@@ -145,6 +154,8 @@ export interface MergeOptions {
   readonly rounding: Rounding;
   /** How several ΔW become one; their sum by default. */
   readonly combine?: CombineWish | undefined;
+  /** What is kept of intruder dimensions; all by default. */
+  readonly reduceIntruders?: number | undefined;
   readonly generator?: GeneratorName | undefined;
   /** Of a GGUF file, which `out` asks for: what matrices are stored as; `dtype` by default. */
   readonly outtype?: Outtype | undefined;
@@ -171,6 +182,8 @@ export interface MergeSummary {
   readonly bases: readonly BasesOrigin[];
   readonly reports: readonly TensorReport[];
   readonly maxErrorUlp: number | undefined;
+  /** Of each weight how many intruder dimensions were reduced; undefined where none were to be. */
+  readonly intruders: readonly number[] | undefined;
   /** What rounding to a GGUF file's blocks took off merged weights, a Frobenius norm. */
   readonly blocksError: number | undefined;
   readonly seconds: Readonly<Record<string, number>>;

@@ -12,6 +12,7 @@ import { type PlannedShard, planShards } from "../../../files/safetensors/shards
 import { plannedBytes } from "../../../files/safetensors/writer.ts";
 import { ggufModel } from "../to-gguf/model.ts";
 import { type GgufPlan, planGguf } from "../to-gguf/plan.ts";
+import { withoutIntruders } from "../combine/intruders.ts";
 import { combining, onePerAdapter } from "../combine/plans.ts";
 import { missingConfig, type ModelConfig } from "../../../models/folder/config-json.ts";
 import { namesIn } from "../../../models/folder/copy.ts";
@@ -35,7 +36,7 @@ export interface PreparedMerge {
   /** Is the output one file? */
   readonly isFile: boolean;
   readonly shards: readonly PlannedShard<OutputTensor>[];
-  readonly summary: Pick<MergeSummary, "out" | "tensors" | "merged" | "combine" | "bytes" | "bases">;
+  readonly summary: Pick<MergeSummary, "out" | "tensors" | "merged" | "combine" | "bytes" | "bases" | "intruders">;
   /** What the output must be checked for before it is begun. */
   readonly checks: PublicationOptions;
 }
@@ -57,7 +58,12 @@ export async function prepareMerge(
   for (const { notes } of plans) for (const note of notes) log.warn(note);
   for (const path of options.adapters) for (const note of await noteOfBlocks(path)) log.warn(note);
   const model = await ggufModel(options, out, checkpoint);
-  const applied = combining(plans, weights, options);
+  const { reduceIntruders: kept } = options;
+  const intruders: number[] = [];
+  const applied = combining(plans, weights, options).map(({ plan, factor }) => ({
+    plan: kept === undefined ? plan : withoutIntruders(plan, kept, (count) => intruders.push(count)),
+    factor,
+  }));
   const merged = new MergedCheckpoint(base, applied, model?.dtypeOf.bind(model) ?? options.dtype);
   const { plan: whole } = merged;
   const gguf = model && planGguf(whole.untied ? model.untied() : model, whole.tensors, checkpoint);
@@ -72,7 +78,15 @@ export async function prepareMerge(
   const { tensors, merged: count } = plan;
   const bytes = gguf?.bytes ?? bytesOf([plan]);
   const bases = plans.map((one) => one.bases);
-  const summary = { out, tensors: tensors.length, merged: count, bytes, bases, combine };
+  const summary = {
+    out,
+    tensors: tensors.length,
+    merged: count,
+    bytes,
+    bases,
+    combine,
+    intruders: kept === undefined ? undefined : intruders,
+  };
   const names = await namesIn(checkpoint.folder);
   const checks: PublicationOptions = {
     kind: isFile ? "file" : "folder",

@@ -9,9 +9,9 @@ import { takeSteps, type Steps } from "../frozen/drawing/bases.ts";
 import { LORA_TENSORS, patternPath, plainLoraKeys } from "../lora/config.ts";
 import type { OpenDeltas } from "../merge/in-memory/deltas.ts";
 import { newConfig } from "../method/train.ts";
-import { eigenpairSteps, eigenpairWork } from "./eigenvectors.ts";
-import { type Dense, gramSteps } from "./eigenvalues.ts";
-import { combined, RANK_TOLERANCE } from "./singular-values.ts";
+import { eigenpairSteps, eigenpairWork } from "../svd/eigenvectors.ts";
+import { type Dense, gramSteps } from "../svd/eigenvalues.ts";
+import { combined, RANK_TOLERANCE } from "../svd/singular-values.ts";
 
 /** What a LoRA keeps of one ΔW (out, in), or of all together. */
 export interface KeptShare {

@@ -1,9 +1,9 @@
 import { expect, test } from "bun:test";
 import { itemAt } from "../../files/item-at.ts";
-import { finishSteps } from "../../adapters/frozen/drawing/bases.ts";
-import { noise } from "../../adapters/merge/testing/models.ts";
-import { bestFactorSteps } from "../../adapters/svd/to-lora.ts";
-import { intruderSteps, INTRUDERS } from "./spectrum.ts";
+import { finishSteps } from "../frozen/drawing/bases.ts";
+import { noise } from "../merge/testing/models.ts";
+import { bestFactorSteps } from "../convert/to-lora.ts";
+import { intruderSteps, INTRUDERS } from "./intruders.ts";
 
 const random = (length: number, seed: number, size = 1) => {
   const next = noise(seed);
