@@ -53,6 +53,7 @@ const RIVALS: Readonly<Record<string, Rival>> = {
     rate: 5e-3,
   },
   "oft, shared": { config: "OFTConfig", options: { oft_block_size: 16, block_share: true }, rate: 5e-3 },
+  shira: { config: "ShiraConfig", options: { r: 6, random_seed: 1 }, rate: 3e-3 },
   delora: { config: "DeloraConfig", options: { r: 6 }, rate: 1e-3 },
   gralora: { config: "GraloraConfig", options: { r: 8, alpha: 4, gralora_k: 4 }, rate: 5e-3 },
 };

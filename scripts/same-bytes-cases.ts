@@ -176,7 +176,7 @@ const OWN_CASES: readonly Case[] = [
     ],
   },
   trained("kradapter", "--method kradapter"),
-  ...["miss", "gralora", "hira", "oft", "delora"].map((name) => trained(name, `--method ${name} --rank 12`)),
+  ...["miss", "gralora", "hira", "oft", "delora", "shira"].map((name) => trained(name, `--method ${name} --rank 12`)),
   trained("c3a", "--method c3a"),
   ...MODEL_CASES,
 ];

@@ -13,6 +13,7 @@ export const METHOD_NAMES = [
   "hira",
   "oft",
   "delora",
+  "shira",
   "hybrid",
   "full",
 ] as const;

@@ -56,6 +56,13 @@ const METHODS: Readonly<Record<string, Fitted>> = {
     config: { peft_type: "HIRA", r: 3 },
     tensors: { hira_A: (_, input) => [3, input], hira_B: (out) => [out, 3] },
   },
+  SHiRA: {
+    config: { peft_type: "SHIRA", r: 2 },
+    tensors: {
+      shira_weight: (out, input) => [2 * (out + input)],
+      shira_indices: (out, input) => [2, 2 * (out + input)],
+    },
+  },
   DeLoRA: {
     config: { peft_type: "DELORA", r: 3 },
     tensors: {

@@ -8,6 +8,7 @@ import { hybrid } from "./hybrid/method.ts";
 import { hira } from "./formulas/hira.ts";
 import { oft } from "./formulas/oft.ts";
 import { delora } from "./formulas/delora.ts";
+import { shira } from "./formulas/shira.ts";
 import { kradapter } from "./formulas/kradapter.ts";
 import { lora } from "./lora/method.ts";
 import type { JsonObject } from "../files/lossless-json.ts";
@@ -72,6 +73,7 @@ const DEFINITIONS = {
   hira,
   oft,
   delora,
+  shira,
   hybrid,
   full,
 } satisfies Record<MethodName, TrainedMethod>;

@@ -75,19 +75,20 @@ export function requireFloats(adapter: Adapter, { name, dtype }: AdapterTensor):
   throw new RandloraError("adapter", `${oneLine(adapter.file)}: ${cause}`, "save the adapter in f32");
 }
 
-/** Up to `count` elements of a tensor from `first` on, widened; fewer at the end. */
+/** Up to `count` elements of a tensor of floats or I32 from `first` on, in F32; fewer at the end. */
 export async function readF32(
   tensor: AdapterTensor,
   first: number,
   count = Infinity,
 ): Promise<Float32Array<ArrayBuffer>> {
   const { dtype, shape, name } = tensor;
-  if (!isFloat(dtype)) throw new TypeError(`${name} is ${dtype}`);
+  if (!isFloat(dtype) && dtype !== "I32") throw new TypeError(`${name} is ${dtype}`);
   const size = dtypeBytes(dtype);
   const values = new Float32Array(Math.min(count, shapeElements(shape) - first));
   const bytes = new Uint8Array(values.length * size);
   await tensor.read(bytes, first * size);
-  widenToF32(bytes, dtype, values);
+  if (dtype === "I32") values.set(new Int32Array(bytes.buffer));
+  else widenToF32(bytes, dtype, values);
   return values;
 }
 

@@ -18,7 +18,7 @@ export const JSON_VERSION = 1;
 export const OWN_KEYS: ReadonlySet<string> = new Set(["format", "version", "bases", "metadata", "tensors"]);
 
 /** The element types that adapter.json knows. */
-export const JSON_DTYPES: ReadonlySet<string> = new Set<Dtype>(["F32", "F16", "BF16"]);
+export const JSON_DTYPES: ReadonlySet<string> = new Set<Dtype>(["F32", "F16", "BF16", "I32"]);
 
 // Text is held whole; beyond this a safetensors file is the better container.
 const MAX_BYTES = 2 ** 30;
@@ -82,7 +82,7 @@ function readTensor(key: string, value: Json, method: Pick<MethodDefinition, "sh
   const [unknown] = Object.keys(rest);
   if (unknown !== undefined) throw refuse(`unknown key ${quote(unknown)}`);
   if (typeof dtype !== "string" || !isJsonDtype(dtype)) {
-    throw refuse(`dtype ${typeof dtype === "string" ? quote(dtype) : "is missing"}`, "F32, F16 or BF16");
+    throw refuse(`dtype ${typeof dtype === "string" ? quote(dtype) : "is missing"}`, "F32, F16, BF16 or I32");
   }
   if (!isShape(shape)) throw refuse("shape is not a list of nonnegative integers");
   if (typeof data !== "string") throw refuse("data is missing or not a string");
@@ -106,7 +106,7 @@ function internalName(key: string, { shared }: Pick<MethodDefinition, "shared">)
   return shared.includes(name) ? sharedName(name) : name;
 }
 
-function isJsonDtype(name: string): name is "F32" | "F16" | "BF16" {
+function isJsonDtype(name: string): name is "F32" | "F16" | "BF16" | "I32" {
   return JSON_DTYPES.has(name);
 }
 
@@ -166,7 +166,7 @@ function headOf({ config, bases, metadata }: AdapterContent): string {
 function checkTensor({ name, dtype }: AdapterTensor): void {
   if (JSON_DTYPES.has(dtype)) return;
   const cause = `tensor ${quote(oneLine(name))} is ${dtype}, which adapter.json cannot hold`;
-  throw new RandloraError("format", cause, "only F32, F16 and BF16 can be written: keep the PEFT folder");
+  throw new RandloraError("format", cause, "only F32, F16, BF16 and I32 can be written: keep the PEFT folder");
 }
 
 async function put(handle: FileHandle, path: string, text: string): Promise<void> {

@@ -60,7 +60,13 @@ async function place<T extends string>(
     return (run, block) => {
       const [first, rows] = [block.firstRow, blockRows(block, input)];
       const weight = takesWeight ? stridedWeight({ ...rows, ...block.weight, offset: 0 }) : undefined;
-      formula.form(run, of, scaled, { first, rows, weight, rounding: block.rounding }, block.accumulate ?? false);
+      formula.form(
+        run,
+        of,
+        scaled,
+        { first, rows, weight, values, rounding: block.rounding },
+        block.accumulate ?? false,
+      );
     };
   }
   // W is stored (in, out): ΔW is formed whole, and read along its columns.
@@ -68,7 +74,7 @@ async function place<T extends string>(
   const one = tensorIn(uploaded(gpu, "one", Float32Array.of(1, 0, 0, 0)), [1, 1], "F32");
   using run = new Run(gpu, staging);
   const weight = takesWeight ? stridedWeight(await wholeWeight(gpu, stored), conv1d) : undefined;
-  for (const rows of rowsOf(whole, weight)) formula.form(run, of, scaled, rows, false);
+  for (const rows of rowsOf(whole, weight)) formula.form(run, of, scaled, { ...rows, values }, false);
   await run.submit();
   return (run, block) =>
     recordStridedSums(run, {

@@ -42,6 +42,8 @@ export interface DeltaRows {
   readonly rows: Tensor;
   /** The same rows of W, where the method takes it: F32, F16 or BF16. */
   readonly weight?: Strided | undefined;
+  /** Tensors in memory: those that stay as they begin. */
+  readonly values?: Readonly<Record<string, ArrayLike<number>>> | undefined;
   /** What PEFT rounds its parts of ΔW to: they are rounded alike. */
   readonly rounding?: KernelDtype | undefined;
 }

@@ -28,10 +28,12 @@ import {
 } from "../method/train.ts";
 import type { Method, Placement, Trainable } from "../method/training.ts";
 import type { AdapterSettings } from "../method/settings.ts";
+import { memoryTensor, readAllValues, readF32 } from "../files/tensors.ts";
 import { shapeElements } from "../../files/safetensors/header.ts";
 import { formulaDeltas, type FormulaLayer } from "./deltas.ts";
 import {
   type ConfigRules,
+  type DeltaRows,
   dropoutKeys,
   type Formula,
   laterRows,
@@ -198,6 +200,12 @@ async function place<T extends string, O extends v.ObjectEntries>(
 ): Promise<Method> {
   const { parameters, factor = 1 } = on;
   await writeTrained(parameters, adapter, layers);
+  const { fixed = [], integers = [] } = method.tensors;
+  const known: DeltaRows["values"][] = [];
+  for (const { tensors } of layers) {
+    const own: Record<string, AdapterTensor> = Object.fromEntries(fixed.map((key) => [key, tensors[key]]));
+    known.push(await readAllValues(adapter, own));
+  }
   const find = weightFinder(on.tensors);
   const begins: ((run: Run) => void)[] = [];
   const modules = layers.map(({ module: name, tensor, tensors, formula, ...layer }, index): AdaptedModule => {
@@ -205,6 +213,7 @@ async function place<T extends string, O extends v.ObjectEntries>(
     const gradients = mapValues(tensors, (own) => parameters.get(own.name).gradient);
     const scale = layer.scale * factor;
     const found = find(tensor);
+    const { [index]: values } = known;
     if (isNew) begins.push((run) => method.begin?.(run, found.weight, of));
     const weight = method.takesWeight?.(config.own) === true ? placedWeight(method.title, found.weight) : undefined;
     return {
@@ -214,20 +223,31 @@ async function place<T extends string, O extends v.ObjectEntries>(
       index,
       form(run, target, accumulate, from = 0) {
         for (const { first, ...rows } of rowsOf(target, laterRows(weight, from))) {
-          formula.form(run, of, scale, { first: from + first, ...rows }, accumulate);
+          formula.form(run, of, scale, { first: from + first, ...rows, values }, accumulate);
         }
       },
       fold(run, g) {
-        for (const rows of rowsOf(g, weight)) formula.fold(run, of, scale, rows, gradients);
+        for (const rows of rowsOf(g, weight)) formula.fold(run, of, scale, { ...rows, values }, gradients);
       },
     };
   });
   return {
     ...adaptedMethod(on, modules, { rate: dropout, seed }),
     begin: (run) => begins.forEach((begin) => begin(run)),
-    content: () => {
+    content: async () => {
       const own = layers.flatMap((layer) => Object.values<AdapterTensor>(layer.tensors));
-      return trainedContent(adapter, parameters, own, dropoutKeys(method, dropout), undefined);
+      const content = await trainedContent(adapter, parameters, own, dropoutKeys(method, dropout), undefined);
+      const whole = new Set(layers.flatMap(({ tensors }) => integers.map((key) => tensors[key].name)));
+      return {
+        ...content,
+        tensors: await Promise.all(content.tensors.map((one) => (whole.has(one.name) ? asI32(one) : one))),
+      };
     },
   };
+}
+
+/** Whole numbers as PEFT saves them. */
+async function asI32(tensor: AdapterTensor): Promise<AdapterTensor> {
+  const values = Int32Array.from(await readF32(tensor, 0));
+  return memoryTensor(tensor.name, "I32", tensor.shape, new Uint8Array(values.buffer));
 }

@@ -27,6 +27,8 @@ export interface TrainedTensors<C, T extends string> {
   shapes(config: C, module: TrainedModule): Readonly<Record<T, readonly number[]>>;
   /** Those that stay as they begin; none by default. */
   readonly fixed?: readonly T[];
+  /** Those of them that are I32, or whole numbers. */
+  readonly integers?: readonly T[];
   /** The same in words, for hints: "A is (r, in) and B (out, r)". */
   readonly meaning: string;
 }
@@ -129,7 +131,7 @@ export function trainedModules<T extends string>(
 export function requireShapes<C, T extends string>(
   adapter: Adapter,
   config: C,
-  { shapes, meaning }: TrainedTensors<C, T>,
+  { shapes, meaning, integers = [] }: TrainedTensors<C, T>,
   layer: FittedLayer<T>,
   base: BaseModel | undefined,
 ): void {
@@ -137,7 +139,8 @@ export function requireShapes<C, T extends string>(
   mapValues(layer.tensors, (tensor, key) => {
     const wanted = wantedShapes[key];
     const { name, shape } = tensor;
-    if (String(shape) === String(wanted)) return requireFloats(adapter, tensor);
+    const isInteger = tensor.dtype === "I32" && integers.includes(key);
+    if (String(shape) === String(wanted)) return isInteger ? undefined : requireFloats(adapter, tensor);
     const weight =
       base === undefined ? [] : [`${quote(layer.source)} of ${oneLine(base.path)} with [${layer.shape.join(", ")}]`];
     const asked = [...weight, oneLine(adapter.configFile)].join(" and ");

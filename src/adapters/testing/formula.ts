@@ -32,7 +32,7 @@ function partsOf(matrix: Tensor, cuts: readonly number[], weight: Tensor | undef
  * @param modules out, in and rank: tall, wide and square, with sizes that nothing divides
  */
 export function testFormula<T extends string, O extends ObjectEntries>(
-  { title, formula, tensors, peft, takesWeight }: FormulaMethod<T, O>,
+  { title, formula, tensors, peft, takesWeight, start }: FormulaMethod<T, O>,
   modules: readonly (readonly [out: number, input: number, rank: number])[],
   settings: JsonObject = {},
 ): void {
@@ -47,7 +47,12 @@ export function testFormula<T extends string, O extends ObjectEntries>(
     const shape = { out, in: input };
     const one = formula(shape, { r, own });
     const shapes = tensors.shapes({ r, own }, { ...shape, module: "" });
-    const valuesOf = () => mapValues(shapes, (size) => numbers(shapeElements(size)));
+    const isWhole = (key: T) => tensors.integers?.includes(key) === true;
+    const valuesOf = () =>
+      mapValues(shapes, (size, key) => {
+        const whole = isWhole(key) ? start(shape, { r, own }, 3, 0)[key]?.() : undefined;
+        return whole ?? numbers(shapeElements(size));
+      });
     const place = (values: ReturnType<typeof valuesOf>) =>
       mapValues(shapes, (size, key) => placed(gpu, matrixOf({ name: key, shape: size }).shape, values[key], 64));
     const weights = numbers(out * input);
@@ -69,7 +74,7 @@ export function testFormula<T extends string, O extends ObjectEntries>(
       if (!accumulate) gpu.write(target.buffer, new Float32Array(target.buffer.size / 4).fill(5));
       using run = new Run(gpu);
       const weight = placedWeight();
-      for (const part of partsOf(target, cuts, weight)) one.form(run, of, SCALE, part, accumulate);
+      for (const part of partsOf(target, cuts, weight)) one.form(run, of, SCALE, { ...part, values }, accumulate);
       await run.submit();
       const wanted = deltaOf(values).map((value, at) => SCALE * value + (accumulate ? itemAt(before, at) : 0));
       expect(error(await taken(gpu, target), wanted)).toBeLessThan(1e-6);
@@ -85,7 +90,7 @@ export function testFormula<T extends string, O extends ObjectEntries>(
       const [of, gradients, placedG] = [place(values), place(begun), placed(gpu, [out, input], g)];
       using run = new Run(gpu);
       const weight = placedWeight();
-      for (const part of partsOf(placedG, cuts, weight)) one.fold(run, of, SCALE, part, gradients);
+      for (const part of partsOf(placedG, cuts, weight)) one.fold(run, of, SCALE, { ...part, values }, gradients);
       await run.submit();
       const exact = mapValues(values, (of) => Float64Array.from(of));
       const sum = () => deltaOf(exact).reduce((total, value, at) => total + value * itemAt(g, at), 0);

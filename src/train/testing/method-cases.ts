@@ -34,6 +34,7 @@ export const METHOD_CASES: Readonly<Record<Exclude<MethodName, "full">, MethodCa
   gralora: { asked: { rank: 4, alpha: 3, learningRate: 5e-3 }, trained: ["gralora_B"] },
   c3a: { asked: { rank: 4, learningRate: 0.5 }, trained: ["c3a_kernel"] },
   hira: { asked: { rank: 4, learningRate: 5e-2 }, trained: ["hira_B"] },
+  shira: { asked: { rank: 4, learningRate: 2e-2 }, trained: ["shira_weight"] },
   delora: { asked: { rank: 4, learningRate: 1e-2 }, trained: ["delora_A", "delora_B", "delora_lambda"] },
   oft: { asked: { rank: 4, learningRate: 1e-2 }, trained: ["oft_R.weight"] },
   hybrid: {
