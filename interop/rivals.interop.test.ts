@@ -9,15 +9,7 @@ import { merge } from "./program.ts";
 import { type FloatFormat, ulp } from "./rounding.ts";
 import { openTensors } from "./tensors.ts";
 import { jsonLines, STORY_TEXTS } from "./training-texts.ts";
-import {
-  type Course,
-  largestRelative,
-  type Options,
-  tinyModel,
-  trainOurs,
-  trainTheirs,
-  validLossOf,
-} from "./training-judge.ts";
+import { type Course, largestRelative, tinyModel, trainOurs, trainTheirs, validLossOf } from "./training-judge.ts";
 
 const python = await judge();
 
@@ -30,7 +22,7 @@ afterAll(() => rm(folder, { recursive: true }));
 /** A configuration class of PEFT, what it is asked for, how far its parameters are moved, and ours for twenty steps. */
 interface Rival {
   readonly config: string;
-  readonly options: Options;
+  readonly options: Readonly<Record<string, unknown>>;
   readonly spread?: number;
   readonly rate: number;
 }
@@ -54,7 +46,11 @@ const RIVALS: Readonly<Record<string, Rival>> = {
   },
   "oft, shared": { config: "OFTConfig", options: { oft_block_size: 16, block_share: true }, rate: 5e-3 },
   shira: { config: "ShiraConfig", options: { r: 6, random_seed: 1 }, rate: 3e-3 },
-  delora: { config: "DeloraConfig", options: { r: 6 }, rate: 1e-3 },
+  delora: {
+    config: "DeloraConfig",
+    options: { r: 6, rank_pattern: { "self_attn.v_proj": 3 }, lambda_pattern: { "0.*k_proj": 4 } },
+    rate: 1e-3,
+  },
   gralora: { config: "GraloraConfig", options: { r: 8, alpha: 4, gralora_k: 4 }, rate: 5e-3 },
 };
 

@@ -1,7 +1,9 @@
 import * as v from "valibot";
 import { GENERATOR_NAMES } from "../../compute/random/names.ts";
+import { PythonRegex } from "../../data/text/regex/python/regex.ts";
 import { RandloraError } from "../../files/errors.ts";
 import { oneLine, quote } from "../../files/failure.ts";
+import { keysInOrder } from "../../files/lossless-json.ts";
 import type { TargetRules } from "./targets.ts";
 
 // Schemas for configuration files, with messages that read well after `"key" is VALUE: `.
@@ -132,3 +134,29 @@ export const RECORD_KEYS = {
   dtype: v.picklist(["f32", "bf16", "f16"], 'it must be "f32", "bf16" or "f16"'),
   sha256: v.object({ a: sha256, b: sha256 }, "it must hold the hashes a and b"),
 };
+
+/** Values of single modules, by a regular expression for the end of a module's path, in order: the first that matches holds. */
+export type Pattern = readonly (readonly [pattern: PythonRegex, value: number])[];
+
+/** That of a module, by its path in the base model (PEFT's get_pattern_key, utils/other.py). */
+export function matchedPattern(pattern: Pattern, module: string): number | undefined {
+  return pattern.find(([regex]) => regex.match(module) !== undefined)?.[1];
+}
+
+/** What a setting says of them. @throws RandloraError `format` */
+export function readPattern(
+  settings: Readonly<Record<string, unknown>>,
+  key: string,
+  value: v.GenericSchema<number>,
+  file: string,
+): Pattern {
+  const { [key]: written } = settings;
+  const schema = v.nullish(v.record(v.string(), value, "it must be an object from module names to numbers"), {});
+  const checked = parseSettings(v.object({ [key]: schema }), { [key]: written }, file)[key] ?? {};
+  // What was checked is a copy, which does not keep the order of keys.
+  const keys = typeof written === "object" && written !== null ? keysInOrder(written) : [];
+  return keys.flatMap((one) => {
+    const found = checked[one];
+    return found === undefined ? [] : [[new PythonRegex(String.raw`(.*\.)?(${one})$`, file), found] as const];
+  });
+}

@@ -13,8 +13,11 @@ import {
   LAYER_KEYS,
   layerSettings,
   type LayerSettings,
+  matchedPattern,
   parseSettings,
+  type Pattern,
   positiveInteger,
+  readPattern,
 } from "../base/config-keys.ts";
 import type { WrittenSettings } from "../files/adapter.ts";
 import type { UsualSettings } from "../method/method.ts";
@@ -132,6 +135,8 @@ export function laterRows<W extends Strided | undefined>(weight: W, first: numbe
 interface PeftKeys<O extends v.ObjectEntries> {
   /** Of the rank; "r" where it is left out. */
   readonly rank?: string;
+  /** Ranks of single modules; left out where all have one. */
+  readonly ranks?: string;
   /** Of dropout; left out where PEFT has none for it. */
   readonly dropout?: string;
   /** What `bias` is where the biases of adapted layers are trained; left out where PEFT has no such key. */
@@ -157,6 +162,13 @@ export interface Sizes<O extends v.ObjectEntries = Record<never, never>> {
 interface FormulaConfig<O extends v.ObjectEntries> extends LayerSettings, Sizes<O> {
   /** ΔW is scaled by α/r. */
   readonly alpha: number;
+  /** Ranks of single modules. */
+  readonly ranks: Pattern;
+}
+
+/** What the tensors of a module depend on. @param module its path */
+export function sizesOf<O extends v.ObjectEntries>({ r, ranks, own }: FormulaConfig<O>, module: string): Sizes<O> {
+  return { r: matchedPattern(ranks, module) ?? r, own };
 }
 
 /** What of a method decides how its configuration is read. */
@@ -182,13 +194,14 @@ export function readConfig<O extends v.ObjectEntries>(
     peft === undefined ? of : v.optional(of, value);
   const number = (key: string, of: v.GenericSchema<number | undefined, number>) =>
     parseSettings(v.object({ [key]: of }), settings, configFile)[key] ?? NaN;
+  const ranks = peft?.ranks === undefined ? [] : readPattern(settings, peft.ranks, positiveInteger, configFile);
   const r = number(peft?.rank ?? "r", usually(positiveInteger, usual.rank));
   const { alphaPerRank } = usual;
   const alpha = alphaPerRank === null ? r : number("alpha", usually(finiteNumber, alphaPerRank * usual.rank));
   parseSettings(v.object(dropoutKeys(method, dropoutShare)), settings, configFile);
   const schema = v.object({ bias: biasKey(peft?.bias ?? "none"), ...LAYER_KEYS });
   const layers = parseSettings(schema, settings, configFile);
-  return { r, alpha, own, ...layerSettings(layers, configFile) };
+  return { r, alpha, ranks, own, ...layerSettings(layers, configFile) };
 }
 
 export function ownKeys<O extends v.ObjectEntries>(

@@ -42,6 +42,7 @@ import {
   readConfig,
   rowsOf,
   type Sizes,
+  sizesOf,
   stridedWeight,
 } from "./formula.ts";
 
@@ -132,7 +133,10 @@ export function formulaMethod<T extends string, O extends v.ObjectEntries>(
             ...trainedKeys.map((key) => matrixOf(own[key])),
             ...fixed.map((key) => ({ ...matrixOf(own[key]), rate: 0 })),
           ]),
-          modules: trainedModuleRows(plan.layers, (layer) => count(layer, plan.config.r, plan.config.own)),
+          modules: trainedModuleRows(plan.layers, (layer) => {
+            const { r, own } = sizesOf(plan.config, layer.module);
+            return count(layer, r, own);
+          }),
           notes: method.notes?.(plan.layers, plan.config.r) ?? [],
           place: (on) => place(on, method, plan, settings, seed, adapter === undefined),
         } satisfies Trainable;
@@ -148,15 +152,20 @@ function fit<T extends string, O extends v.ObjectEntries>(
   base: BaseModel,
 ) {
   const config = readConfig(method, adapter);
-  const found = fitAdapter(adapter, base, config, method.tensors);
-  const scale = config.alpha / config.r;
+  const { shapes } = method.tensors;
+  const found = fitAdapter(adapter, base, config, {
+    ...method.tensors,
+    shapes: (_, module) => shapes(sizesOf(config, module.module), module),
+  });
   const layers = found.layers.map((layer): FormulaLayer<T> => {
-    const misfit = method.misfit?.(layer, config);
+    const sizes = sizesOf(config, layer.module);
+    const scale = method.usual.alphaPerRank === null ? 1 : config.alpha / sizes.r;
+    const misfit = method.misfit?.(layer, sizes);
     if (misfit !== undefined) {
       const cause = `${oneLine(adapter.configFile)}: module ${quote(layer.module)} (${layer.out}, ${layer.in}): ${misfit}`;
       throw new RandloraError("adapter", cause, "take another --rank, other --targets, or PEFT's merge_and_unload()");
     }
-    return { ...layer, formula: method.formula(layer, config), scale };
+    return { ...layer, formula: method.formula(layer, sizes), scale };
   });
   return { ...found, layers };
 }
@@ -172,6 +181,7 @@ function untrained<T extends string, O extends v.ObjectEntries>(
   const own: JsonObject = {
     ...(v.getDefaults(v.object(peft?.keys ?? ({} as O))) as JsonObject), // PEFT's, as JSON has them
     ...(usual.alphaPerRank === null ? {} : { alpha }),
+    ...(peft?.ranks === undefined ? {} : { [peft.ranks]: {} }),
     ...(peft?.bias === undefined ? {} : { bias: "none" }),
     ...dropoutKeys(method, dropout),
     peft_type: peftType,

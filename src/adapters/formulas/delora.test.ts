@@ -1,8 +1,7 @@
 import { expect, test } from "bun:test";
 import { openTestDevice } from "../../compute/device/testing/open.ts";
 import { Run } from "../../compute/tensor/run.ts";
-import type { JsonObject } from "../../files/lossless-json.ts";
-import { readConfig } from "../formula/formula.ts";
+import { readConfig, sizesOf } from "../formula/formula.ts";
 import { error, placed, taken } from "../testing/bases.ts";
 import { testFormula } from "../testing/formula.ts";
 import { frozen } from "../testing/trained-bilinear.ts";
@@ -28,8 +27,13 @@ test.each(["F32", "BF16"] as const)("w_norm begins with the norms of the columns
   expect(apart > 1e-4).toBe(dtype === "BF16");
 });
 
-test("ranks of single layers are refused; λ of single layers is among the tensors", () => {
-  const read = (settings: JsonObject) => () => readConfig(DELORA, { settings, configFile: "a.json" });
-  expect(read({ r: 4, rank_pattern: { q_proj: 8 } })).toThrow('"rank_pattern" is not supported');
-  expect(read({ r: 4, lambda_pattern: { q_proj: 8 } })().r).toBe(4);
+test("single modules have ranks of their own, by the first pattern that matches", () => {
+  const settings = { r: 4, rank_pattern: { "0.q_proj": 8, q_proj: 2 }, lambda_pattern: { q_proj: 1 } };
+  const config = readConfig(DELORA, { settings, configFile: "a.json" });
+  const shapesOf = (module: string) => DELORA.tensors.shapes(sizesOf(config, module), { module, out: 9, in: 6 });
+  expect(shapesOf("layers.0.q_proj")).toEqual({ a: [8, 6], b: [9, 8], lambda: [1], norms: [6] });
+  expect([shapesOf("layers.1.q_proj").a, shapesOf("layers.0.k_proj").a]).toEqual([
+    [2, 6],
+    [4, 6],
+  ]);
 });

@@ -14,7 +14,6 @@ import type { ModuleShape } from "../method/method.ts";
 
 const KEYS = {
   delora_lambda: v.optional(finiteNumber, 15),
-  rank_pattern: v.nullish(v.record(v.string(), v.unknown()), {}),
   // These two say how an adapter began.
   lambda_pattern: v.optional(v.unknown(), {}),
   init_weights: v.optional(v.unknown(), true),
@@ -35,10 +34,9 @@ export const DELORA: FormulaMethod<Tensors, typeof KEYS> = {
   peftType: "DELORA",
   peft: {
     dropout: "module_dropout",
+    ranks: "rank_pattern",
     bias: "delora_only",
     keys: KEYS,
-    refusal: ({ rank_pattern: ranks }) =>
-      Object.keys(ranks ?? {}).length > 0 ? '"rank_pattern" is not supported' : undefined,
     roundsDelta: true,
   },
   usual: { rank: 8, alphaPerRank: null, learningRate: 1e-3 },

@@ -9,6 +9,7 @@ import { type DeltaRows, type Formula, recordRounded, type Sizes } from "../form
 import { type FormulaMethod, formulaMethod } from "../formula/method.ts";
 import type { ModuleShape } from "../method/method.ts";
 
+// PEFT 0.21.2 writes the pattern, and gives all modules one rank.
 const KEYS = { rank_pattern: v.nullish(v.record(v.string(), v.unknown()), {}) };
 
 /** HiRA (Huang et al., ICLR 2025; peft/tuners/hira): ΔW = W ∘ (B · A), element by element. */

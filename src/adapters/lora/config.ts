@@ -2,8 +2,7 @@ import * as v from "valibot";
 import { RandloraError } from "../../files/errors.ts";
 import { oneLine, quote } from "../../files/failure.ts";
 import type { TrainedTensors } from "../method/fit.ts";
-import { type JsonObject, keysInOrder } from "../../files/lossless-json.ts";
-import { PythonRegex } from "../../data/text/regex/python/regex.ts";
+import type { JsonObject } from "../../files/lossless-json.ts";
 import {
   biasKey,
   dropoutShare,
@@ -12,8 +11,11 @@ import {
   LAYER_KEYS,
   layerSettings,
   type LayerSettings,
+  matchedPattern,
   parseSettings,
+  type Pattern,
   positiveInteger,
+  readPattern,
   textList,
 } from "../base/config-keys.ts";
 import { isTargetParameter } from "../base/experts.ts";
@@ -140,17 +142,13 @@ export interface LoraConfig extends LayerSettings {
   readonly tied: boolean;
 }
 
-type Pattern = readonly (readonly [pattern: PythonRegex, value: number])[];
-
-const PATTERN = "it must be an object from module names to numbers";
-
 const SCHEMA = v.object({
   r: v.optional(positiveInteger, 8),
   lora_alpha: v.optional(finiteNumber, 8),
   use_rslora: flag,
   use_dora: flag,
-  rank_pattern: v.nullish(v.record(v.string(), positiveInteger, PATTERN), {}),
-  alpha_pattern: v.nullish(v.record(v.string(), finiteNumber, PATTERN), {}),
+  rank_pattern: v.optional(v.unknown()),
+  alpha_pattern: v.optional(v.unknown()),
   lora_dropout: dropoutShare,
   bias: biasKey("lora_only"),
   ensure_weight_tying: flag,
@@ -200,8 +198,8 @@ export function loraConfig({ settings, configFile: file }: WrittenSettings): Lor
     alpha: read.lora_alpha,
     rslora: read.use_rslora,
     dora: read.use_dora,
-    rankPattern: compile(settings["rank_pattern"], read.rank_pattern, file),
-    alphaPattern: compile(settings["alpha_pattern"], read.alpha_pattern, file),
+    rankPattern: readPattern(settings, "rank_pattern", positiveInteger, file),
+    alphaPattern: readPattern(settings, "alpha_pattern", finiteNumber, file),
     tied: read.ensure_weight_tying,
     ...layers,
     targets: { ...layers.targets, parameters },
@@ -211,8 +209,8 @@ export function loraConfig({ settings, configFile: file }: WrittenSettings): Lor
 /** Rank and scale of one module, or of a parameter, by its path in the base model (PEFT's get_pattern_key, utils/other.py). */
 export function rankAndScale(config: LoraConfig, module: string): { readonly rank: number; readonly scale: number } {
   const path = patternPath(config.targets.parameters ?? [], module);
-  const rank = lookUp(config.rankPattern, path) ?? config.r;
-  const alpha = lookUp(config.alphaPattern, path) ?? config.alpha;
+  const rank = matchedPattern(config.rankPattern, path) ?? config.r;
+  const alpha = matchedPattern(config.alphaPattern, path) ?? config.alpha;
   return { rank, scale: alpha / (config.rslora ? Math.sqrt(rank) : rank) };
 }
 
@@ -225,17 +223,4 @@ export function adaptsExperts({ targets: { parameters = [] } }: LoraConfig): boo
 export function patternPath(parameters: readonly string[], module: string): string {
   const weight = `${module}.weight`;
   return isTargetParameter(weight, parameters) ? weight : module;
-}
-
-function lookUp(pattern: Pattern, module: string): number | undefined {
-  return pattern.find(([regex]) => regex.match(module) !== undefined)?.[1];
-}
-
-/** @param written the setting as the file has it: a copy of it would not keep the order of its keys */
-function compile(written: unknown, checked: Readonly<Record<string, number>>, file: string): Pattern {
-  const keys = typeof written === "object" && written !== null ? keysInOrder(written) : [];
-  return keys.flatMap((key) => {
-    const value = checked[key];
-    return value === undefined ? [] : [[new PythonRegex(String.raw`(.*\.)?(${key})$`, file), value] as const];
-  });
 }
