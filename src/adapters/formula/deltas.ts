@@ -1,9 +1,9 @@
 import type { Device } from "../../compute/device/device.ts";
+import type { KernelDtype } from "../../compute/device/dtype.ts";
 import { repitched } from "../../compute/tensor/repitch.ts";
 import { dtypeBytes } from "../../files/safetensors/dtype.ts";
 import { weightRows, deltaSource, type LayerPlace } from "../delta/on-device.ts";
 import { uploaded } from "../../compute/device/transfer.ts";
-import { Run } from "../../compute/tensor/run.ts";
 import { recordStridedSums } from "../../compute/tensor/strided-sums.ts";
 import { type Shape, type Tensor, tensorBytes, tensorIn, write } from "../../compute/tensor/tensor.ts";
 import { mapValues } from "../../files/map-values.ts";
@@ -44,7 +44,7 @@ export function formulaDeltas<T extends string>(
 async function place<T extends string>(
   adapter: Adapter,
   { formula, scale, tensors, out, in: input, conv1d }: FormulaLayer<T>,
-  { gpu, staging, factor, weight: stored }: LayerPlace,
+  { gpu, factor, weight: stored }: LayerPlace,
   takesWeight: boolean,
 ): Promise<LayerDelta["form"]> {
   const values = await readAllValues(adapter, tensors);
@@ -69,14 +69,18 @@ async function place<T extends string>(
       );
     };
   }
-  // W is stored (in, out): ΔW is formed whole, and read along its columns.
+  // W is stored (in, out): ΔW is formed whole, by the first block and where another rounding is asked for, and read along its columns.
   const whole = allocate("ΔW", [out, input]);
   const one = tensorIn(uploaded(gpu, "one", Float32Array.of(1, 0, 0, 0)), [1, 1], "F32");
-  using run = new Run(gpu, staging);
   const weight = takesWeight ? stridedWeight(await wholeWeight(gpu, stored), conv1d) : undefined;
-  for (const rows of rowsOf(whole, weight)) formula.form(run, of, scaled, { ...rows, values }, false);
-  await run.submit();
-  return (run, block) =>
+  let formed: KernelDtype | undefined;
+  return (run, block) => {
+    const { rounding = "F32" } = block;
+    const isFormed = formed === rounding;
+    for (const rows of isFormed ? [] : rowsOf(whole, weight)) {
+      formula.form(run, of, scaled, { ...rows, values, rounding }, false);
+    }
+    formed = rounding;
     recordStridedSums(run, {
       x: { of: { ...whole, offset: block.firstRow }, steps: { row: 1, col: whole.pitch, term: 0 } },
       w: { of: one, steps: { row: 0, col: 0, term: 0 } },
@@ -85,6 +89,7 @@ async function place<T extends string>(
       scale: 1,
       accumulate: block.accumulate ?? false,
     });
+  };
 }
 
 /** W as it is stored. */

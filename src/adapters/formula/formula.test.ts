@@ -3,6 +3,7 @@ import type { Device } from "../../compute/device/device.ts";
 import { openTestDevice } from "../../compute/device/testing/open.ts";
 import { Run } from "../../compute/tensor/run.ts";
 import { roundFromF64, widenToF32 } from "../../files/safetensors/numbers.ts";
+import { mapValues } from "../../files/map-values.ts";
 import { memoryTensor } from "../files/tensors.ts";
 import { error, numbers, placed, taken } from "../testing/bases.ts";
 import { testFormula } from "../testing/formula.ts";
@@ -109,4 +110,34 @@ test.each(["F16", "BF16"] as const)("what PEFT rounds to %s is rounded: B·A of 
     ),
   ).toBeLessThan(1e-6);
   for (const { buffer } of [a, b, w, k, rows, other]) gpu.memory.release(buffer);
+});
+
+test("ΔW of a weight that is stored (in, out) is rounded as each block asks for it", async () => {
+  const [out, input, r] = [12, 20, 4];
+  const values = { a: numbers(r * input), b: numbers(out * r) };
+  const tensors = mapValues(values, (of, key) =>
+    memoryTensor(`m.${key}`, "F32", key === "a" ? [r, input] : [out, r], new Uint8Array(of.buffer)),
+  );
+  const formula = HIRA.formula({ out, in: input }, { r, own: { rank_pattern: {} } });
+  const shape = [input, out] as const;
+  const names = { module: "m", tensor: "m.weight", source: "m.weight", dtype: "F32" } as const;
+  const layer = { ...names, shape, out, in: input, conv1d: true, tensors, formula, scale: 1 };
+  const ones = async () => new Uint8Array(new Float32Array(input * out).fill(1).buffer);
+  const weight = { rows: input, cols: out, dtype: "F32", read: ones } as const;
+  const source = formulaDeltas(untrainedAdapter({}, Object.values(tensors)), [layer], true);
+  const delta = await (await source.upload(gpu)).layer(0, 1, weight);
+  const target = placed(gpu, shape, []);
+  const block = { firstRow: 0, rows: input, target: target.buffer, pitch: target.pitch };
+  for (const rounding of ["BF16", "F32", "F16"] as const) {
+    using run = new Run(gpu);
+    delta.form(run, { ...block, ...unreadRows(target.buffer, out), rounding });
+    await run.submit();
+    const exact = Float64Array.from({ length: input * out }, (_, at) =>
+      formula.at(values, at % out, Math.floor(at / out), () => 1),
+    );
+    const wanted = rounding === "F32" ? exact : stored(exact, rounding);
+    expect(error(await taken(gpu, target), wanted), rounding).toBeLessThan(1e-6);
+  }
+  gpu.memory.release(target.buffer);
+  delta.release();
 });
