@@ -135,6 +135,8 @@ export function laterRows<W extends Strided | undefined>(weight: W, first: numbe
 interface PeftKeys<O extends v.ObjectEntries> {
   /** Of the rank; "r" where it is left out. */
   readonly rank?: string;
+  /** Of α, where it is no factor, but what a trained tensor begins with. */
+  readonly alpha?: string;
   /** Ranks of single modules; left out where all have one. */
   readonly ranks?: string;
   /** Of dropout; left out where PEFT has none for it. */
@@ -197,7 +199,8 @@ export function readConfig<O extends v.ObjectEntries>(
   const ranks = peft?.ranks === undefined ? [] : readPattern(settings, peft.ranks, positiveInteger, configFile);
   const r = number(peft?.rank ?? "r", usually(positiveInteger, usual.rank));
   const { alphaPerRank } = usual;
-  const alpha = alphaPerRank === null ? r : number("alpha", usually(finiteNumber, alphaPerRank * usual.rank));
+  const usualAlpha = usual.alpha ?? (alphaPerRank ?? 1) * usual.rank;
+  const alpha = alphaPerRank === null ? r : number(peft?.alpha ?? "alpha", usually(finiteNumber, usualAlpha));
   parseSettings(v.object(dropoutKeys(method, dropoutShare)), settings, configFile);
   const schema = v.object({ bias: biasKey(peft?.bias ?? "none"), ...LAYER_KEYS });
   const layers = parseSettings(schema, settings, configFile);

@@ -153,13 +153,14 @@ function fit<T extends string, O extends v.ObjectEntries>(
 ) {
   const config = readConfig(method, adapter);
   const { shapes } = method.tensors;
+  const isScaled = method.usual.alphaPerRank !== null && method.peft?.alpha === undefined;
   const found = fitAdapter(adapter, base, config, {
     ...method.tensors,
     shapes: (_, module) => shapes(sizesOf(config, module.module), module),
   });
   const layers = found.layers.map((layer): FormulaLayer<T> => {
     const sizes = sizesOf(config, layer.module);
-    const scale = method.usual.alphaPerRank === null ? 1 : config.alpha / sizes.r;
+    const scale = isScaled ? config.alpha / sizes.r : 1;
     const misfit = method.misfit?.(layer, sizes);
     if (misfit !== undefined) {
       const cause = `${oneLine(adapter.configFile)}: module ${quote(layer.module)} (${layer.out}, ${layer.in}): ${misfit}`;
@@ -180,7 +181,7 @@ function untrained<T extends string, O extends v.ObjectEntries>(
   const { peftType, peft, usual, tensors, start } = method;
   const own: JsonObject = {
     ...(v.getDefaults(v.object(peft?.keys ?? ({} as O))) as JsonObject), // PEFT's, as JSON has them
-    ...(usual.alphaPerRank === null ? {} : { alpha }),
+    ...(usual.alphaPerRank === null ? {} : { [peft?.alpha ?? "alpha"]: alpha }),
     ...(peft?.ranks === undefined ? {} : { [peft.ranks]: {} }),
     ...(peft?.bias === undefined ? {} : { bias: "none" }),
     ...dropoutKeys(method, dropout),

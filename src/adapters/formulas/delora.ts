@@ -34,12 +34,13 @@ export const DELORA: FormulaMethod<Tensors, typeof KEYS> = {
   peftType: "DELORA",
   peft: {
     dropout: "module_dropout",
+    alpha: "delora_lambda",
     ranks: "rank_pattern",
     bias: "delora_only",
     keys: KEYS,
     roundsDelta: true,
   },
-  usual: { rank: 8, alphaPerRank: null, learningRate: 1e-3 },
+  usual: { rank: 8, alpha: 15, alphaPerRank: 15 / 8, learningRate: 1e-3 },
   most: (modules) => Math.min(...modules.map(({ out, in: input }) => Math.min(out, input))),
   tensors: {
     names: { a: "delora_A", b: "delora_B", lambda: "delora_lambda", norms: "delora_w_norm" },

@@ -47,6 +47,8 @@ export interface UsualSettings {
   readonly rankFits?: boolean;
   /** Null: the method has no α, and its runs record the rank as such (α/r = 1). */
   readonly alphaPerRank: number | null;
+  /** α, where it does not follow from the rank. */
+  readonly alpha?: number;
   readonly learningRate: number;
 }
 

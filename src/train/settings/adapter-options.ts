@@ -45,7 +45,7 @@ export const ADAPTER_OPTIONS = {
     integer({
       value: "r",
       topic,
-      help: "rank of the adapter (RandLoRA: of each basis; C3A, OFT: block size)",
+      help: "rank (RandLoRA: of each basis; C3A, OFT: block size)",
       min: 1,
       defaultText: "32; lora, dora, nola, delora 8; vera 256; kradapter √ of a layer's longer side; miss 64; c3a 256",
     }),
@@ -55,8 +55,8 @@ export const ADAPTER_OPTIONS = {
     number({
       value: "a",
       topic,
-      help: "scale: ΔW is multiplied by α/r (PRANC: α/√K)",
-      defaultText: "2·rank; RandLoRA's 20·rank; pranc 1",
+      help: "scale: ΔW is multiplied by α/r (PRANC: α/√K; DeLoRA: λ)",
+      defaultText: "2·rank; RandLoRA's 20·rank; pranc 1; delora 15",
     }),
     { compare: "method" },
   ),
@@ -64,7 +64,7 @@ export const ADAPTER_OPTIONS = {
     integer({ value: "r", topic, help: "rank of the LoRA in a hybrid, whose α is 2·r", min: 1, defaultText: "8" }),
     { compare: "method" },
   ),
-  freezeLora: setting(toggle({ topic, help: "freeze the LoRA that --init-adapter brings into a hybrid" }), {
+  freezeLora: setting(toggle({ topic, help: "freeze the LoRA of --init-adapter in a hybrid" }), {
     compare: "method",
   }),
   dInitial: setting(number({ value: "d", topic, help: "initial value of VeRA's λ_d", defaultText: "0.1" }), {

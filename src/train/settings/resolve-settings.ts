@@ -139,7 +139,7 @@ function adapterSettings(
   const rank = given.rank ?? usualRank(usual.rank, capacity, shapes());
   const common = {
     rank,
-    alpha: given.alpha ?? (usual.alphaPerRank ?? 1) * rank,
+    alpha: given.alpha ?? usual.alpha ?? (usual.alphaPerRank ?? 1) * rank,
     dropout: given.dropout ?? 0,
     targets,
     layers,

@@ -21,6 +21,7 @@ test("the defaults that the interface names", () => {
   expect(sparse.maxLength).toBe(128);
   expect(resolveSettings({ ...ASKED, prompt: "commonsense" }, FACTS)).toMatchObject({ maxLength: 256 });
   expect(resolveSettings({ ...ASKED, method: "lora" }, FACTS).adapter).toMatchObject({ rank: 8, alpha: 16 });
+  expect(resolveSettings({ ...ASKED, method: "delora", rank: 4 }, FACTS).adapter).toMatchObject({ alpha: 15 });
   expect(resolveSettings({ ...ASKED, method: "full" }, FACTS).adapter).toBeNull();
 });
 

@@ -35,7 +35,7 @@ export const METHOD_CASES: Readonly<Record<Exclude<MethodName, "full">, MethodCa
   c3a: { asked: { rank: 4, learningRate: 0.5 }, trained: ["c3a_kernel"] },
   hira: { asked: { rank: 4, learningRate: 5e-2 }, trained: ["hira_B"] },
   shira: { asked: { rank: 4, learningRate: 2e-2 }, trained: ["shira_weight"] },
-  delora: { asked: { rank: 4, learningRate: 1e-2 }, trained: ["delora_A", "delora_B", "delora_lambda"] },
+  delora: { asked: { rank: 4, alpha: 2, learningRate: 1e-2 }, trained: ["delora_A", "delora_B", "delora_lambda"] },
   oft: { asked: { rank: 4, learningRate: 1e-2 }, trained: ["oft_R.weight"] },
   hybrid: {
     asked: { rank: 8, loraRank: 2, learningRate: 5e-3 },
