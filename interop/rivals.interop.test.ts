@@ -36,6 +36,12 @@ const RIVALS: Readonly<Record<string, Rival>> = {
     rate: 2e-3,
   },
   c3a: { config: "C3AConfig", options: { block_size: 4 }, spread: 3, rate: 0.05 },
+  "c3a, sizes": {
+    config: "C3AConfig",
+    options: { block_size: 4, block_size_pattern: { q_proj: 16, "1.*o_proj": 8 } },
+    spread: 3,
+    rate: 0.05,
+  },
   hira: { config: "HiraConfig", options: { r: 8 }, spread: 0.3, rate: 5e-3 },
   oft: { config: "OFTConfig", options: { oft_block_size: 8 }, rate: 5e-3 },
   // 24 divides nothing here: PEFT takes what does next to it.

@@ -138,10 +138,13 @@ export const RECORD_KEYS = {
 /** Values of single modules, by a regular expression for the end of a module's path, in order: the first that matches holds. */
 export type Pattern = readonly (readonly [pattern: PythonRegex, value: number])[];
 
-/** That of a module, by its path in the base model (PEFT's get_pattern_key, utils/other.py). */
+/** That of a module, by its path in the base model. */
 export function matchedPattern(pattern: Pattern, module: string): number | undefined {
   return pattern.find(([regex]) => regex.match(module) !== undefined)?.[1];
 }
+
+/** PEFT's get_pattern_key (utils/other.py): the expression of a key. */
+const usualExpression = (key: string): string => String.raw`(.*\.)?(${key})$`;
 
 /** What a setting says of them. @throws RandloraError `format` */
 export function readPattern(
@@ -149,6 +152,7 @@ export function readPattern(
   key: string,
   value: v.GenericSchema<number>,
   file: string,
+  expressionOf = usualExpression,
 ): Pattern {
   const { [key]: written } = settings;
   const schema = v.nullish(v.record(v.string(), value, "it must be an object from module names to numbers"), {});
@@ -157,6 +161,6 @@ export function readPattern(
   const keys = typeof written === "object" && written !== null ? keysInOrder(written) : [];
   return keys.flatMap((one) => {
     const found = checked[one];
-    return found === undefined ? [] : [[new PythonRegex(String.raw`(.*\.)?(${one})$`, file), found] as const];
+    return found === undefined ? [] : [[new PythonRegex(expressionOf(one), file), found] as const];
   });
 }

@@ -91,7 +91,7 @@ test.each(["F16", "BF16"] as const)("what PEFT rounds to %s is rounded: B·A of 
   const [rows, other] = [place([out, input], []), place([out, input], [])];
   const module = { out, in: input };
   const hira = HIRA.formula(module, { r, own: { rank_pattern: {} } });
-  const c3a = C3A.formula(module, { r, own: { block_size_pattern: {}, init_weights: true } });
+  const c3a = C3A.formula(module, { r, own: { init_weights: true } });
   using run = new Run(gpu);
   hira.form(run, { a, b }, 1, { first: 0, rows, weight: stridedWeight(w), rounding }, false);
   c3a.form(run, { k }, 1, { first: 0, rows: other, rounding }, false);

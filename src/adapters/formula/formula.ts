@@ -139,6 +139,8 @@ interface PeftKeys<O extends v.ObjectEntries> {
   readonly alpha?: string;
   /** Ranks of single modules; left out where all have one. */
   readonly ranks?: string;
+  /** The regular expression of a key there, where it is not PEFT's usual one. */
+  rankExpression?(key: string): string;
   /** Of dropout; left out where PEFT has none for it. */
   readonly dropout?: string;
   /** What `bias` is where the biases of adapted layers are trained; left out where PEFT has no such key. */
@@ -196,7 +198,10 @@ export function readConfig<O extends v.ObjectEntries>(
     peft === undefined ? of : v.optional(of, value);
   const number = (key: string, of: v.GenericSchema<number | undefined, number>) =>
     parseSettings(v.object({ [key]: of }), settings, configFile)[key] ?? NaN;
-  const ranks = peft?.ranks === undefined ? [] : readPattern(settings, peft.ranks, positiveInteger, configFile);
+  const ranks =
+    peft?.ranks === undefined
+      ? []
+      : readPattern(settings, peft.ranks, positiveInteger, configFile, peft.rankExpression);
   const r = number(peft?.rank ?? "r", usually(positiveInteger, usual.rank));
   const { alphaPerRank } = usual;
   const usualAlpha = usual.alpha ?? (alphaPerRank ?? 1) * usual.rank;

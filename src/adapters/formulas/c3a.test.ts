@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
 import { openTestDevice } from "../../compute/device/testing/open.ts";
 import { Run } from "../../compute/tensor/run.ts";
-import { refusalOf } from "../../files/testing/folder.ts";
+import { readConfig, sizesOf } from "../formula/formula.ts";
 import { error, placed, taken } from "../testing/bases.ts";
 import { testFormula } from "../testing/formula.ts";
 import { C3A, c3a } from "./c3a.ts";
@@ -12,10 +12,12 @@ testFormula(C3A, [
   [12, 12, 12],
 ]);
 
-test("block sizes of single layers are refused; of a usual size only divisors of all sides are taken", async () => {
-  const settings = { peft_type: "C3A", block_size: 4, block_size_pattern: { q_proj: 8 } };
-  const refusal = await refusalOf(() => c3a.check({ settings, configFile: "a.json" }));
-  expect([refusal.code, refusal.message]).toEqual(["adapter", expect.stringContaining("block_size_pattern")]);
+test("single modules have sizes of their own; of a usual size only divisors of all sides are taken", () => {
+  // As peft/tuners/c3a/model.py has it, a key is the end of a path behind a dot.
+  const settings = { block_size: 4, block_size_pattern: { q_proj: 8, "x|k_proj": 2 } };
+  const config = readConfig(C3A, { settings, configFile: "a.json" });
+  const sizes = ["0.q_proj", "q_proj", "0.k_proj", "k_proj"].map((module) => sizesOf(config, module).r);
+  expect(sizes).toEqual([8, 4, 4, 2]);
   const { most, count } = c3a.training.capacity;
   const modules = [
     { out: 24, in: 18 },
@@ -27,7 +29,7 @@ test("block sizes of single layers are refused; of a usual size only divisors of
 test("gradients of a large block are sums of at most 256 rows, and nothing of its size comes from the host", async () => {
   await using gpu = await openTestDevice();
   const b = 512;
-  const formula = C3A.formula({ out: b, in: b }, { r: b, own: { block_size_pattern: {}, init_weights: true } });
+  const formula = C3A.formula({ out: b, in: b }, { r: b, own: { init_weights: true } });
   const [g, k] = [placed(gpu, [b, b], new Float32Array(b * b).fill(0.1)), placed(gpu, [1, b], new Float32Array(b))];
   let uploaded = 0;
   class Counted extends Run {

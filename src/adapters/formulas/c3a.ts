@@ -16,10 +16,7 @@ import {
 import { type FormulaMethod, formulaMethod } from "../formula/method.ts";
 import type { ModuleShape } from "../method/method.ts";
 
-const KEYS = {
-  block_size_pattern: v.nullish(v.record(v.string(), v.unknown()), {}),
-  init_weights: v.optional(v.unknown(), true),
-};
+const KEYS = { init_weights: v.optional(v.unknown(), true) };
 
 /** Rows t at once: the sum of their gradients is one of f32, and their masks can be bound at once. */
 const STRIP = 256;
@@ -37,10 +34,10 @@ export const C3A: FormulaMethod<"k", typeof KEYS> = {
   peftType: "C3A",
   peft: {
     rank: "block_size",
+    ranks: "block_size_pattern",
+    rankExpression: (key) => String.raw`.*\.${key}$`,
     bias: "c3a_only",
     keys: KEYS,
-    refusal: ({ block_size_pattern: sizes }) =>
-      Object.keys(sizes ?? {}).length > 0 ? '"block_size_pattern" is not supported' : undefined,
     roundsDelta: true,
   },
   usual: { rank: 256, rankFits: true, alphaPerRank: null, learningRate: 0.1 },
