@@ -25,7 +25,7 @@ export const TRAIN_AND_CHAT: MutationsByFile = {
   "src/train/command/show-run.ts": [
     ["Math.sqrt(change / weight)", "change / weight", "the size of a change is squared"],
   ],
-  "src/train/report/loss-change.ts": [
+  "src/train/report/train-result.ts": [
     ["mean(losses.slice(-quarter))", "mean(losses.slice(quarter))", "a run's end is told by most of its steps"],
   ],
   "src/train/run/lock.ts": [

@@ -1,7 +1,6 @@
 import { describe, expect, test } from "bun:test";
-import { createLog } from "./log.ts";
-import { createProgress, ModulesBar, silentProgress, type ProgressSpec } from "./progress.ts";
-import { Screen } from "./screen.ts";
+import { createLog, Screen } from "./screen.ts";
+import { createProgress, ModulesBar, type ProgressSpec, silentProgress } from "./progress.ts";
 import { createStyle } from "./style.ts";
 import { RecordingStream } from "./testing/terminal.ts";
 

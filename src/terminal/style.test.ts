@@ -1,6 +1,5 @@
 import { expect, test } from "bun:test";
-import { createLog } from "./log.ts";
-import { Screen } from "./screen.ts";
+import { createLog, Screen } from "./screen.ts";
 import { createStyle, steerless } from "./style.ts";
 import { formatTable } from "./table.ts";
 import { RecordingStream } from "./testing/terminal.ts";

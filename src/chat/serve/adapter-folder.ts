@@ -7,7 +7,7 @@ import { ApiError } from "./api-error.ts";
 import type { ServedModel } from "./job.ts";
 import type { AdapterChoice } from "../../adapters/merge/loaded-adapter.ts";
 import type { GeneratorName } from "../../compute/random/names.ts";
-import type { Log } from "../../terminal/log.ts";
+import type { Log } from "../../terminal/screen.ts";
 import { runsWithoutTemplate } from "../../models/folder/runs-without-template.ts";
 import type { LanguageModel } from "../language-model.ts";
 

@@ -5,7 +5,7 @@ import { type Reply, speeds } from "../generation/reply.ts";
 import type { AnswerOptions, Session } from "../session.ts";
 import type { GeneratorName } from "../../compute/random/names.ts";
 import { visibleLines } from "../../files/visible.ts";
-import { errorLines } from "../../terminal/log.ts";
+import { errorLines } from "../../terminal/screen.ts";
 import { formatAmount, formatDuration, formatNumber } from "../../terminal/format.ts";
 import type { History } from "../../terminal/editor/history.ts";
 import { LineEditor } from "../../terminal/editor/line-editor.ts";

@@ -4,8 +4,7 @@ import type { Contender } from "./types.ts";
 import type { TrainObserver } from "../../train/types.ts";
 import type { TrainSettings } from "../../train/settings/settings.ts";
 import { ComparisonDisplay } from "./display.ts";
-import { createLog } from "../../terminal/log.ts";
-import { Screen } from "../../terminal/screen.ts";
+import { createLog, Screen } from "../../terminal/screen.ts";
 import { createStyle } from "../../terminal/style.ts";
 import { RecordingStream } from "../../terminal/testing/terminal.ts";
 

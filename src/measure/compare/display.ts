@@ -4,8 +4,7 @@ import type { PlannedRun } from "./types.ts";
 import type { RunStart, StepMetrics, TrainObserver } from "../../train/types.ts";
 import { formatCount, formatDuration, formatNumber } from "../../terminal/format.ts";
 import { bar, joinParts, timeLeft } from "../../terminal/progress.ts";
-import type { TrainingSurface } from "../../train/report/display.ts";
-import { pauseText, RunTime } from "../../train/report/time-left.ts";
+import { pauseText, RunTime, type TrainingSurface } from "../../train/report/display.ts";
 
 /** Milliseconds between two drawings of the live line. */
 const REDRAW_MS = 100;

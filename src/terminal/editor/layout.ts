@@ -1,4 +1,4 @@
-import { graphemes } from "./graphemes.ts";
+import { graphemes } from "./edit.ts";
 
 /** A part of a line that fills one row of the terminal. */
 export interface Row {

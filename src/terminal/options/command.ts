@@ -1,7 +1,6 @@
 import type { DeviceOptions } from "../../compute/open-device.ts";
-import type { Log } from "../log.ts";
+import type { LiveLine, Log } from "../screen.ts";
 import type { Progress, ProgressSpec } from "../progress.ts";
-import type { LiveLine } from "../screen.ts";
 import type { Style } from "../style.ts";
 import type { Option, ValueOf } from "./option.ts";
 

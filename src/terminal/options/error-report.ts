@@ -1,8 +1,7 @@
 import { EXIT_STATUS, RandloraError } from "../../files/errors.ts";
 import { visibleLines } from "../../files/visible.ts";
 import { EndedByOther } from "../../mpi/processes.ts";
-import { errorLines } from "../log.ts";
-import type { Screen } from "../screen.ts";
+import { errorLines, type Screen } from "../screen.ts";
 import type { Style } from "../style.ts";
 
 /** Explains errors on stderr, whether `run` caught them or nobody did. */

@@ -1,8 +1,7 @@
 import { Contradiction, RandloraError } from "../../files/errors.ts";
 import { EndedByOther } from "../../mpi/processes.ts";
-import { createLog } from "../log.ts";
+import { createLog, type Screen, SILENT } from "../screen.ts";
 import { createProgress, silentProgress } from "../progress.ts";
-import { type Screen, SILENT } from "../screen.ts";
 import { columnsOf, createStyle, type OutputStream, steerless } from "../style.ts";
 import { readConfig } from "./config.ts";
 import type { Context } from "./command.ts";
@@ -10,7 +9,7 @@ import type { ErrorReport } from "./error-report.ts";
 import { GLOBAL_OPTIONS } from "./globals.ts";
 import { type ConfigLayer, foreignSettings, settle, settleContradiction, sourcesOf, withSources } from "./layers.ts";
 import { misspeltVariables, type Program } from "./names.ts";
-import { parse, type Given, type Request } from "./parse.ts";
+import { type Given, parse, type Request } from "./parse.ts";
 import type { ValueOf } from "./option.ts";
 
 /** What a run takes from the process it lives in. */

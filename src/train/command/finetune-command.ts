@@ -14,7 +14,7 @@ import type { TrainingInput } from "../loop/training.ts";
 import { withOwnAdapter } from "../model/init-adapter.ts";
 import { refuseShorter } from "../model/subject.ts";
 import { TrainingDisplay } from "../report/display.ts";
-import { eventFile, refuseOtherEvents } from "../run/metrics-copy.ts";
+import { eventFile, refuseOtherEvents } from "../run/metrics.ts";
 import { newestRun, RunFolder } from "../run/run-folder.ts";
 import type { FinetuneOptions } from "../settings/options.ts";
 import { resumeSettings } from "../settings/resume-settings.ts";
@@ -23,7 +23,7 @@ import type { TrainReport } from "../report/train-report.ts";
 import type { TrainResult } from "../result.ts";
 import type { TrainObserver } from "../types.ts";
 import { type Loaded, loadImages, loadTexts } from "./load-data.ts";
-import { askedSettings, newSettings, type RunSources, findSources } from "./settings.ts";
+import { askedSettings, findSources, newSettings, type RunSources } from "./settings.ts";
 import { showRun, sizeOfChange } from "./show-run.ts";
 
 /**

@@ -15,14 +15,15 @@ import type { Context } from "../../terminal/options/command.ts";
 import { lossCurve, lossPlot, lossSvg } from "../report/loss-curve.ts";
 import {
   type FinetuneResult,
+  movedLosses,
   nextCommand,
   splitToMeasure,
+  trainingAdvice,
   trainResultJson,
   trainResultText,
   wasOver,
 } from "../report/train-result.ts";
 import type { TrainReport } from "../report/train-report.ts";
-import { movedLosses, trainingAdvice } from "../report/loss-change.ts";
 import { parseMetrics } from "../run/metrics.ts";
 import type { RunFolder } from "../run/run-folder.ts";
 import type { TrainSettings } from "../settings/settings.ts";

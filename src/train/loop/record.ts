@@ -11,8 +11,7 @@ import {
 import type { Processes } from "../../mpi/processes.ts";
 import type { TrainedModel } from "../model/subject.ts";
 import { bringBestBack, forgetBestBefore, setBestAside } from "../run/best.ts";
-import { CSV, eventFile, EVENTS } from "../run/metrics-copy.ts";
-import { MetricsFile } from "../run/metrics.ts";
+import { CSV, eventFile, EVENTS, MetricsFile } from "../run/metrics.ts";
 import { refreshFolder, type RunFolder } from "../run/run-folder.ts";
 import { loadParameters, pruneStates, removeState, saveState } from "../run/state.ts";
 import type { TrainSettings } from "../settings/settings.ts";

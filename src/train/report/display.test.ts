@@ -1,8 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import type { RunStart, StepMetrics } from "../types.ts";
-import { createLog } from "../../terminal/log.ts";
+import { createLog, Screen, SILENT } from "../../terminal/screen.ts";
 import { createProgress } from "../../terminal/progress.ts";
-import { Screen, SILENT } from "../../terminal/screen.ts";
 import { createStyle } from "../../terminal/style.ts";
 import { RecordingStream } from "../../terminal/testing/terminal.ts";
 import { TrainingDisplay } from "./display.ts";

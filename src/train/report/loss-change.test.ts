@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
 import type { Metrics } from "../types.ts";
-import { movedLosses, trainingAdvice } from "./loss-change.ts";
+import { movedLosses, trainingAdvice } from "./train-result.ts";
 
 const losses = (...all: readonly number[]): Metrics[] =>
   all.map((loss, i) => ({ step: i + 1, loss, learning_rate: 1, grad_norm: 1, tokens: 1, seconds: 1 }));

@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { RunTime } from "./time-left.ts";
+import { RunTime } from "./display.ts";
 
 test("the time left has the validations and saves that are to come", () => {
   let now = 0;

@@ -3,8 +3,7 @@ import { appendFile, readFile, stat, symlink, writeFile } from "node:fs/promises
 import { readEvents } from "../../files/testing/event-file.ts";
 import { TemporaryFolder } from "../../files/testing/folder.ts";
 import type { Metrics } from "../types.ts";
-import { CSV, eventFile, EVENTS, refuseOtherEvents } from "./metrics-copy.ts";
-import { MetricsFile } from "./metrics.ts";
+import { CSV, eventFile, EVENTS, MetricsFile, refuseOtherEvents } from "./metrics.ts";
 
 const stepOf = (step: number): Metrics => ({
   step,

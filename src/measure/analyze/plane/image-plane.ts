@@ -7,10 +7,9 @@ import { readRows } from "../../../compute/tensor/read-rows.ts";
 import { Run } from "../../../compute/tensor/run.ts";
 import type { Tensor } from "../../../compute/tensor/tensor.ts";
 import type { KeptBatches } from "../../images/batches.ts";
-import { Mixture } from "./mixture.ts";
-import { openImageVariant, type ImageVariantOptions } from "../variants.ts";
+import { type LossOptions, Mixture, type Plane, type Shares } from "./plane.ts";
+import { type ImageVariantOptions, openImageVariant } from "../variants.ts";
 import { needsAllInF32, type Variant, type VariantsPlan } from "../plan-variants.ts";
-import type { LossOptions, Plane, Shares } from "./plane.ts";
 
 export interface ImagePlaneOptions extends Omit<ImageVariantOptions, "dtype"> {
   /** Gives the first corner's model its head. */
