@@ -26,8 +26,8 @@ afterAll(async () => {
 const FAILURES = 12;
 
 test.each([
-  // The storyteller's sides have no usual block size.
-  ...METHODS.map(({ name }) => [name, name === "c3a" ? { rank: 4 } : {}] as const),
+  // The storyteller's sides have no usual block size, and too few weights for SHiRA's usual rank.
+  ...METHODS.map(({ name }) => [name, name === "c3a" || name === "shira" ? { rank: 4 } : {}] as const),
   ["randlora", { variant: "rank-r" }] as const,
   ["randlora", { variant: "paper", dropout: 0.1, dora: true }] as const,
   ["pranc", { dropout: 0.1 }] as const,
