@@ -11,7 +11,7 @@ import { SETTINGS_FILE } from "../files/run-names.ts";
 import { IMAGE_TYPES } from "../models/vision/index.ts";
 import { EMBEDDED, locateModel, type ModelLocation, readRun, type Recorded } from "../models/folder/locate.ts";
 import type { GeneratorName } from "../compute/random/names.ts";
-import type { AdapterChoice } from "../adapters/merge/loaded-adapter.ts";
+import type { AdapterChoice } from "../adapters/merge/merged-checkpoint.ts";
 import { type BlocksName, KV_NAMES, NAMED_KV } from "../compute/device/dtype.ts";
 import type { LanguageModel, LanguageModelOptions } from "./language-model.ts";
 import type { Quantized } from "../models/decoder/weights.ts";

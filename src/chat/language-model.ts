@@ -13,7 +13,7 @@ import { type ChatTemplate, loadChatTemplate } from "../data/text/chat-template.
 import { readStopIds } from "../data/text/stop.ts";
 import { loadTokenizer } from "../data/text/load-tokenizer.ts";
 import type { Tokenizer } from "../data/text/tokenizer.ts";
-import type { AdapterChoice } from "../adapters/merge/loaded-adapter.ts";
+import type { AdapterChoice } from "../adapters/merge/merged-checkpoint.ts";
 import { AdaptedWeights, type ApplyOptions } from "../adapters/merge/in-memory/weights.ts";
 import type { Writer } from "./generation/reply.ts";
 import { checkUnmerged, placeUnmerged, type UnmergedAdapters } from "../adapters/merge/in-memory/beside.ts";

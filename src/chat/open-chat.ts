@@ -1,4 +1,4 @@
-import type { AdapterChoice } from "../adapters/merge/loaded-adapter.ts";
+import type { AdapterChoice } from "../adapters/merge/merged-checkpoint.ts";
 import { Contradiction } from "../files/errors.ts";
 import { localPath, refuseMissingModel } from "../models/folder/local-path.ts";
 import { runsWithoutTemplate } from "../models/folder/runs-without-template.ts";

@@ -8,7 +8,7 @@ import { BytesBar } from "../../terminal/progress.ts";
 import { convertAdapter } from "../formats/convert.ts";
 import type { ConvertFlags } from "./convert-options.ts";
 import { writeGgufAdapter } from "./gguf-adapter.ts";
-import type { Outtype } from "../merge/choices.ts";
+import type { Outtype } from "../merge/to-files/options.ts";
 import { writeModel } from "../merge/to-files/merge-command.ts";
 import { methodOfAdapter } from "../methods.ts";
 import { convertToLora } from "./write-lora.ts";

@@ -1,6 +1,6 @@
 import { choice, flag, integer, number, type OptionValues, text } from "../../terminal/options/command.ts";
 import { generatorOption } from "../../terminal/options/shared/model.ts";
-import { OUTTYPES } from "../merge/choices.ts";
+import { OUTTYPES } from "../merge/to-files/options.ts";
 
 /** The options of `randlora convert`. */
 export const CONVERT_OPTIONS = {

@@ -18,7 +18,7 @@ import { openNamedBase } from "../base/named-base.ts";
 import { adaptsExperts, loraConfig } from "../lora/config.ts";
 import { type LoraLayer, loraLayersAlone } from "../lora/plan.ts";
 import { countOverflows, overflow } from "../merge/stored-weight.ts";
-import type { Outtype } from "../merge/choices.ts";
+import type { Outtype } from "../merge/to-files/options.ts";
 import { methodOfAdapter } from "../methods.ts";
 
 /** What to write, and where. */

@@ -1,19 +1,32 @@
 import type { Device, DeviceBuffer, Range } from "../../compute/device/device.ts";
+import type { Finish, WeightRows } from "../../compute/device/families/finish.ts";
 import { padded4 } from "../../compute/device/families/delta.ts";
 import type { KernelDtype } from "../../compute/device/dtype.ts";
 import { dtypeBytes } from "../../files/safetensors/dtype.ts";
 import { convertBytes, readDtype, readRows, type RowRange, splitRows, explainNotFinite } from "./stored-weight.ts";
-import type { TensorSource } from "./plan.ts";
-import type { WeightRows } from "../../compute/device/families/finish.ts";
+import type { PlannedDelta, TensorSource } from "./plan.ts";
 import { itemAt } from "../../files/item-at.ts";
 import { Run } from "../../compute/tensor/run.ts";
-import { type DeltaOnGpu, recordAsPeft, recordOnce } from "./loaded-adapter.ts";
+import type { AdapterPlan, DeltasOnGpu, DeltaSource, LayerDelta, StoredWeight } from "../method/plan.ts";
 import { repitched } from "../../compute/tensor/repitch.ts";
 
 /**
  * `--rounding`: the sum is rounded once, or after each adapter, as PEFT does: with ΔW rounded first where PEFT rounds it.
  */
 export type Rounding = "once" | "peft";
+
+/** An adapter that was fitted to a base, and what its ΔW are multiplied by: `--scale`, negative for an unmerge. */
+export interface AppliedAdapter {
+  readonly plan: AdapterPlan;
+  readonly factor: number;
+}
+
+/** The same, ready on the device. */
+export interface LoadedAdapter extends AppliedAdapter {
+  readonly deltas: DeltasOnGpu;
+  /** In memory, for a verification; by default it is not kept. */
+  readonly source?: DeltaSource | undefined;
+}
 
 /** A weight to be merged: (rows, cols) as stored. */
 export interface WeightToMerge {
@@ -130,3 +143,107 @@ function countChanged(before: Uint8Array, after: Uint8Array, size: number): numb
 }
 
 const NOTHING = new Uint8Array();
+
+/** Reads and uploads what every adapter has for one weight; the caller releases each ΔW. */
+export async function uploadDeltas(
+  adapters: readonly LoadedAdapter[],
+  planned: readonly PlannedDelta[],
+  weight: StoredWeight,
+): Promise<DeltaOnGpu[]> {
+  const uploaded: DeltaOnGpu[] = [];
+  try {
+    for (const { adapter, index } of planned) {
+      const { plan, deltas, factor } = itemAt(adapters, adapter);
+      uploaded.push({ delta: await deltas.layer(index, factor, weight), roundsDelta: plan.roundsDelta });
+    }
+    return uploaded;
+  } catch (thrown) {
+    for (const { delta } of uploaded) delta.release();
+    throw thrown;
+  }
+}
+
+/** One adapter's share of a weight, on the GPU. */
+export interface DeltaOnGpu {
+  readonly delta: LayerDelta;
+  /** See `AdapterPlan`. */
+  readonly roundsDelta: boolean;
+}
+
+/** The block that is recorded. */
+interface BlockRecording extends Pick<Finish, "rows" | "cols" | "pitch"> {
+  readonly run: Run;
+  readonly firstRow: number;
+  readonly allocate: (label: string, bytes: number) => DeviceBuffer;
+}
+
+/** What was recorded. */
+interface Recorded {
+  readonly merged: WeightRows;
+  /** Statistics of the whole ΔW. */
+  readonly whole: DeviceBuffer;
+  /**
+   * Statistics of the last step where there were several: they tell whether the result is finite, and neither these nor
+   * those of the whole how many weights have changed.
+   */
+  readonly last: DeviceBuffer | undefined;
+}
+
+/** W + Σ ΔW, rounded once to `target`. */
+function recordOnce(
+  block: BlockRecording,
+  deltas: readonly DeltaOnGpu[],
+  weight: WeightRows,
+  target: KernelDtype,
+): Recorded {
+  const merged = rows(block, "merged", target);
+  const delta = formed(block, deltas, weight, weight);
+  return { merged, whole: finish(block, { weight, delta, target: merged }), last: undefined };
+}
+
+/** W + ΔW + ΔW + …, rounded to the dtype of W after each, and each ΔW before where PEFT does so. */
+function recordAsPeft(block: BlockRecording, deltas: readonly DeltaOnGpu[], weight: WeightRows): Recorded {
+  let merged = weight;
+  let last = weight.buffer;
+  for (const one of deltas) {
+    const target = rows(block, "merged", weight.dtype);
+    const delta = formed(block, [one], weight, merged, weight.dtype);
+    last = finish(block, { weight: merged, delta, target, roundDelta: one.roundsDelta });
+    merged = target;
+  }
+  if (deltas.length === 1) return { merged, whole: last, last: undefined };
+  // Computed again for what is said of the whole: no step has seen it.
+  const delta = formed(block, deltas, weight, weight);
+  return { merged, whole: finish(block, { delta, target: rows(block, "sum", "F32") }), last };
+}
+
+/** Σ ΔW in f32, of a weight and for what the sum will be added to. */
+function formed(
+  block: BlockRecording,
+  deltas: readonly DeltaOnGpu[],
+  weight: WeightRows,
+  onto: WeightRows,
+  rounding?: KernelDtype,
+): DeviceBuffer {
+  const { run, firstRow, rows: count, cols, pitch } = block;
+  const { buffer: target } = rows(block, "ΔW", "F32");
+  const rounded = rounding === undefined ? {} : { rounding };
+  const known = { cols, pitch, weight, onto, ...rounded, scratch: () => rows(block, "ΔW of one", "F32").buffer };
+  for (const [index, { delta }] of deltas.entries()) {
+    delta.form(run, { firstRow, rows: count, target, accumulate: index > 0, ...known });
+  }
+  return target;
+}
+
+/** Returns the statistics. */
+function finish(block: BlockRecording, part: Omit<Finish, "rows" | "cols" | "pitch" | "statistics">): DeviceBuffer {
+  const { run, allocate, rows: count, cols, pitch } = block;
+  const { statistics: bytes } = run.device.scratchBytes("finish", { rows: count, cols });
+  const statistics = allocate("statistics", bytes);
+  run.compute("finish", { rows: count, cols, pitch, ...part, statistics });
+  return statistics;
+}
+
+function rows(block: BlockRecording, label: string, dtype: KernelDtype): WeightRows {
+  return { buffer: block.allocate(label, block.rows * block.pitch * dtypeBytes(dtype)), dtype };
+}

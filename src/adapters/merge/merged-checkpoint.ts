@@ -1,21 +1,39 @@
-import { dirname } from "node:path";
+import { dirname, join } from "node:path";
 import type { Device } from "../../compute/device/device.ts";
+import { BLOCKS_NAMES } from "../../compute/device/dtype.ts";
+import { ownedBy } from "../../compute/device/owned.ts";
 import type { GeneratorName } from "../../compute/random/names.ts";
+import { oneLine } from "../../files/failure.ts";
+import { readOptionalJsonObject } from "../../files/read-text.ts";
+import { SETTINGS_FILE } from "../../files/run-names.ts";
 import type { ReadableTensor, TensorReader } from "../../files/safetensors/checkpoint.ts";
-import { dtypeBytes, type OutputDtype } from "../../files/safetensors/dtype.ts";
+import { dtypeBytes } from "../../files/safetensors/dtype.ts";
 import { shapeElements } from "../../files/safetensors/header.ts";
 import { type OpenBase, openBase } from "../base/named-base.ts";
 import type { AdapterPlan } from "../method/plan.ts";
-import {
-  type AdapterChoice,
-  type AppliedAdapter,
-  loadAdapter,
-  type LoadedAdapter,
-  type LoadOptions,
-  planAdapters,
-} from "./loaded-adapter.ts";
+import { stayingTied } from "../base/replacements.ts";
+import { openAdapter } from "../formats/open.ts";
+import { planAdapter } from "../methods.ts";
+import type { AppliedAdapter, LoadedAdapter } from "./merge-tensor.ts";
 import { type MergeDtype, type MergePlan, type OutputTensor, planMerge } from "./plan.ts";
 import { type StreamOptions, TensorStream } from "./tensor-stream.ts";
+
+/** An adapter to apply. */
+export interface AdapterChoice {
+  /** On this machine. */
+  readonly path: string;
+  /** Multiplies α/r. */
+  readonly scale: number;
+}
+
+export interface LoadOptions {
+  readonly signal?: AbortSignal | undefined;
+  /** No tensor will be asked for that ΔW is added to. */
+  readonly withoutDeltas?: boolean | undefined;
+  readonly keepsSource?: boolean | undefined;
+  /** Told when random matrices are drawn, and when they are on the device. */
+  readonly onStage?: ((stage: "bases" | "device") => void) | undefined;
+}
 
 /** A tensor as adapters make it. */
 interface MergedTensor extends ReadableTensor {
@@ -28,7 +46,11 @@ interface MergedTensor extends ReadableTensor {
 export interface MergedOptions {
   readonly generator?: GeneratorName | undefined;
   /** What `merge --dtype` would be told; by default, that each tensor keeps its own. */
-  readonly dtype?: OutputDtype | undefined;
+  readonly dtype?: MergeDtype | undefined;
+  /** Refuses an adapter for reasons of the caller's. */
+  readonly check?: ((plan: AdapterPlan) => void) | undefined;
+  /** What is applied of them; by default each, as often as its scale says. */
+  readonly apply?: ((plans: readonly AdapterPlan[]) => readonly AppliedAdapter[]) | undefined;
 }
 
 /**
@@ -46,8 +68,7 @@ export class MergedCheckpoint implements TensorReader, AsyncDisposable {
   #loaded: { readonly gpu: Device; readonly adapters: readonly LoadedAdapter[] } | undefined;
   #computed: { readonly name: string; readonly bytes: Uint8Array } | undefined;
 
-  /** @throws RandloraError as `planMerge` */
-  constructor(base: OpenBase, applied: readonly AppliedAdapter[], dtype: MergeDtype) {
+  private constructor(base: OpenBase, applied: readonly AppliedAdapter[], dtype: MergeDtype) {
     const { checkpoint } = base;
     this.base = base;
     this.#applied = applied;
@@ -82,13 +103,18 @@ export class MergedCheckpoint implements TensorReader, AsyncDisposable {
   static async open(
     base: OpenBase | string,
     choices: readonly AdapterChoice[],
-    { generator, dtype = "keep" }: MergedOptions = {},
+    { generator, dtype = "keep", check, apply }: MergedOptions = {},
   ): Promise<MergedCheckpoint> {
     await using resources = new AsyncDisposableStack();
     const opened = typeof base === "string" ? resources.use(await openBase(base)) : base;
-    const paths = choices.map(({ path }) => path);
-    const plans = await planAdapters(paths, opened.base, generator, resources);
-    const applied = plans.map((plan, index) => ({ plan, factor: choices[index]?.scale ?? 1 }));
+    const plans: AdapterPlan[] = [];
+    for (const { path } of choices) {
+      const adapter = resources.use(await openAdapter(path));
+      const plan = planAdapter(adapter, opened.base, { generator, amongOthers: choices.length > 1 });
+      check?.(plan);
+      plans.push(await stayingTied(plan, opened.base));
+    }
+    const applied = apply?.(plans) ?? plans.map((plan, index) => ({ plan, factor: choices[index]?.scale ?? 1 }));
     const merged = new MergedCheckpoint(opened, applied, dtype);
     merged.#resources.use(resources.move());
     return merged;
@@ -168,4 +194,39 @@ export class MergedCheckpoint implements TensorReader, AsyncDisposable {
     this.#computed = undefined;
     await this.#resources.disposeAsync();
   }
+}
+
+/**
+ * Reads or draws what an adapter's layers share, and puts it on the device.
+ * @param gpu is opened while bases are drawn
+ * @param owner owns what is uploaded
+ * @throws RandloraError as `AdapterPlan.load`; the signal's reason when it is aborted
+ */
+export async function loadAdapter(
+  { plan, factor }: AppliedAdapter,
+  gpu: Device | Promise<Device>,
+  owner: AsyncDisposableStack,
+  { signal, keepsSource = false, onStage }: LoadOptions = {},
+): Promise<LoadedAdapter> {
+  signal?.throwIfAborted();
+  const source = await plan.load(signal);
+  onStage?.("bases");
+  const deltas = await source.upload(ownedBy(owner, await gpu));
+  onStage?.("device");
+  return { plan, factor, deltas, source: keepsSource ? source : undefined };
+}
+
+/**
+ * For the user, where the adapter of a run (its folder, or one in it) was trained beside quantized weights: it is merged
+ * into others. None where nothing says so.
+ */
+export async function noteOfBlocks(path: string): Promise<readonly string[]> {
+  for (const folder of [path, dirname(path)]) {
+    // A run.json that cannot be read is no reason not to merge: the adapter says for itself what it is.
+    const { quantize } = await readOptionalJsonObject(join(folder, SETTINGS_FILE)).catch(() => ({ quantize: null }));
+    const name = BLOCKS_NAMES.find((one) => one === quantize);
+    if (name === undefined) continue;
+    return [`${oneLine(path)}: trained beside weights in ${name} (--quantize), and merged into the weights as stored`];
+  }
+  return [];
 }

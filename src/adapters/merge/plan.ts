@@ -12,8 +12,7 @@ import { haveSameBytes } from "../../files/equal-files.ts";
 import { oneLine, quote } from "../../files/failure.ts";
 import type { TensorFile, TensorInfo } from "../../files/safetensors/header.ts";
 import type { PlannedTensor } from "../../files/safetensors/writer.ts";
-import { type NewHead, newHead, otherHead, refuseMixedHead } from "./new-head.ts";
-import { untie } from "./untie.ts";
+import { type NewHead, newHead, otherHead, refuseMixedHead, untie } from "./heads.ts";
 
 /** Bytes that can be read by ranges: a tensor of the base, or one of an adapter. */
 export interface TensorSource {

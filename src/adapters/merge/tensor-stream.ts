@@ -4,8 +4,15 @@ import { isKernelDtype } from "../../compute/device/dtype.ts";
 import type { Checkpoint } from "../../files/safetensors/checkpoint.ts";
 import { copyTensor, plannedBytes } from "../../files/safetensors/writer.ts";
 import { convertTensor, matrixSizes, storedWeight } from "./stored-weight.ts";
-import { type DeltaOnGpu, type LoadedAdapter, uploadDeltas } from "./loaded-adapter.ts";
-import { mergeBlock, type Rounding, weightBlocks, type WeightToMerge } from "./merge-tensor.ts";
+import {
+  type DeltaOnGpu,
+  type LoadedAdapter,
+  mergeBlock,
+  type Rounding,
+  uploadDeltas,
+  weightBlocks,
+  type WeightToMerge,
+} from "./merge-tensor.ts";
 import type { OutputTensor } from "./plan.ts";
 
 /**

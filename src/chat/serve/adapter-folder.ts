@@ -5,7 +5,7 @@ import { RandloraError } from "../../files/errors.ts";
 import { fileError, oneLine } from "../../files/failure.ts";
 import { ApiError } from "./api-error.ts";
 import type { ServedModel } from "./job.ts";
-import type { AdapterChoice } from "../../adapters/merge/loaded-adapter.ts";
+import type { AdapterChoice } from "../../adapters/merge/merged-checkpoint.ts";
 import type { GeneratorName } from "../../compute/random/names.ts";
 import type { Log } from "../../terminal/screen.ts";
 import { runsWithoutTemplate } from "../../models/folder/runs-without-template.ts";

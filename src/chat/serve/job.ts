@@ -1,5 +1,5 @@
 import { isIPv6 } from "node:net";
-import type { AdapterChoice } from "../../adapters/merge/loaded-adapter.ts";
+import type { AdapterChoice } from "../../adapters/merge/merged-checkpoint.ts";
 import type { ReplyOptions, ReplyPiece } from "../generation/reply.ts";
 
 /** Who asks. */

@@ -1,5 +1,5 @@
 import { RandloraError } from "../../files/errors.ts";
-import type { AdapterChoice } from "../../adapters/merge/loaded-adapter.ts";
+import type { AdapterChoice } from "../../adapters/merge/merged-checkpoint.ts";
 import type { LanguageModel } from "../language-model.ts";
 import { type Reply, speeds } from "../generation/reply.ts";
 import type { AnswerOptions, Session } from "../session.ts";

@@ -4,7 +4,7 @@ import type { SessionSettings } from "../session.ts";
 import { nearest } from "../../files/nearest.ts";
 import { basename } from "node:path";
 import { formatAmount } from "../../terminal/format.ts";
-import type { AdapterChoice } from "../../adapters/merge/loaded-adapter.ts";
+import type { AdapterChoice } from "../../adapters/merge/merged-checkpoint.ts";
 import type { Chat } from "./chat.ts";
 
 /** The sampling options by their names on the command line. */

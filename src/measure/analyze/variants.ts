@@ -1,6 +1,6 @@
 import type { Device } from "../../compute/device/device.ts";
 import { checkUnmerged, placeUnmerged, type UnmergedAdapters } from "../../adapters/merge/in-memory/beside.ts";
-import type { AdapterChoice } from "../../adapters/merge/loaded-adapter.ts";
+import type { AdapterChoice } from "../../adapters/merge/merged-checkpoint.ts";
 import { AdaptedWeights } from "../../adapters/merge/in-memory/weights.ts";
 import { SharedParts } from "../../adapters/method/training.ts";
 import { RandloraError } from "../../files/errors.ts";

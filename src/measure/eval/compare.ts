@@ -1,8 +1,7 @@
 import { type BlocksName, type KvName, NAMED_BLOCKS, NAMED_KV } from "../../compute/device/dtype.ts";
 import type { Device, KernelTime } from "../../compute/device/device.ts";
-import type { AdapterChoice } from "../../adapters/merge/loaded-adapter.ts";
 import { AdaptedWeights } from "../../adapters/merge/in-memory/weights.ts";
-import { MergedCheckpoint } from "../../adapters/merge/merged-checkpoint.ts";
+import { type AdapterChoice, MergedCheckpoint } from "../../adapters/merge/merged-checkpoint.ts";
 import { placeUnmerged } from "../../adapters/merge/in-memory/beside.ts";
 import { megabytes } from "../../compute/device/memory-limit.ts";
 import type { Decoder } from "../../models/decoder/decoder.ts";

@@ -1,7 +1,7 @@
 import { loadTokenizer } from "../../data/text/load-tokenizer.ts";
 import { promptTemplates } from "../../data/images/prompts.ts";
 import { openDevice } from "../../compute/open-device.ts";
-import { noteOfBlocks } from "../../adapters/merge/loaded-adapter.ts";
+import { noteOfBlocks } from "../../adapters/merge/merged-checkpoint.ts";
 import { NAMED_BLOCKS } from "../../compute/device/dtype.ts";
 import { localPath } from "../../models/folder/local-path.ts";
 import { checkIsOfImages } from "../../models/vision/index.ts";

@@ -14,7 +14,7 @@ import type { LargestMicroBatch } from "../../data/batches/types.ts";
 import type { Device } from "../../compute/device/device.ts";
 import { ownedBy } from "../../compute/device/owned.ts";
 import { naming } from "../../files/failure.ts";
-import { headArchitecture } from "../../adapters/merge/new-head.ts";
+import { headArchitecture } from "../../adapters/merge/heads.ts";
 import type { ModelLocation } from "../../models/folder/locate.ts";
 import { matrixLabel, type PlannedMatrix } from "../../models/tensor-plan.ts";
 import type { ImageConfig } from "../../models/vision/config.ts";

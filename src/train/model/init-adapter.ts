@@ -1,5 +1,5 @@
 import { dirname } from "node:path";
-import { classesBeside } from "../../adapters/merge/new-head.ts";
+import { classesBeside } from "../../adapters/merge/heads.ts";
 import type { MethodDefinition } from "../../adapters/method/method.ts";
 import { isAdapterMethod, methodOfAdapter, METHODS } from "../../adapters/methods.ts";
 import { stat } from "node:fs/promises";

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { combined, keepAtRandom } from "./rows.ts";
-import type { Combination, MajoritySign } from "../choices.ts";
+import type { Combination, MajoritySign } from "../to-files/options.ts";
 
 describe("one element of several adapters", () => {
   // Elements and weights; by hand from peft.utils.merge_utils.

@@ -1,6 +1,6 @@
 import { itemAt } from "../../../files/item-at.ts";
-import type { AppliedAdapter } from "../loaded-adapter.ts";
-import { type Combination, type COMBINE_CHOICES, electsSign, isRandom, type MajoritySign } from "../choices.ts";
+import type { AppliedAdapter } from "../merge-tensor.ts";
+import { type CombineWish, electsSign, isRandom, type MergeFlags, type MergeOptions } from "../to-files/options.ts";
 import type { AdapterPlan, DeltaSample, DeltaSource } from "../../method/plan.ts";
 import { combined, type CombinedLayer, type CombineOptions, combineRows, keepOf, type Threshold } from "./rows.ts";
 import { Contradiction, RandloraError } from "../../../files/errors.ts";
@@ -111,24 +111,8 @@ function sourceOf(
   });
 }
 
-/** How several adapters become one ΔW. */
-export interface CombineWish {
-  readonly how: Combination;
-  /** Parts of each ΔW to keep, one for all or one an adapter; not of a sum. */
-  readonly densities: readonly number[];
-  /** Where signs are elected; `total` by default. */
-  readonly majoritySign?: MajoritySign | undefined;
-  /** Where elements are kept at random; 0 by default. */
-  readonly seed?: number | undefined;
-}
-
 /** What `randlora merge` is told of it. */
-export interface CombineFlags {
-  readonly combine: (typeof COMBINE_CHOICES)[number];
-  readonly density: readonly number[];
-  readonly majoritySign: MajoritySign | undefined;
-  readonly seed: number | undefined;
-}
+export type CombineFlags = Pick<MergeFlags, "combine" | "density" | "majoritySign" | "seed">;
 
 /** @throws RandloraError `usage` where an option is missing, or has no meaning for the combination */
 export function combineWish({ combine, density, majoritySign, seed }: CombineFlags): CombineWish {
@@ -158,7 +142,7 @@ export function combineWish({ combine, density, majoritySign, seed }: CombineFla
 export function combining(
   plans: readonly AdapterPlan[],
   weights: readonly number[],
-  { combine, adapters }: { readonly combine?: CombineWish | undefined; readonly adapters: readonly string[] },
+  { combine, adapters }: Pick<MergeOptions, "combine" | "adapters">,
 ): readonly AppliedAdapter[] {
   if (combine === undefined || combine.how === "sum") {
     return plans.map((plan, index) => ({ plan, factor: itemAt(weights, index) }));

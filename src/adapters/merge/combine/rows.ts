@@ -6,7 +6,7 @@ import type { AdaptedLayer } from "../../base/targets.ts";
 import type { LayerDelta, StoredWeight } from "../../method/plan.ts";
 import { splitRows } from "../stored-weight.ts";
 import { formRows } from "../in-memory/deltas.ts";
-import { type Combination, electsSign, isRandom, type MajoritySign } from "../choices.ts";
+import { type Combination, electsSign, isRandom, type MajoritySign } from "../to-files/options.ts";
 import { createHash } from "node:crypto";
 import { philox4x32, philoxKey } from "../../../compute/random/philox.ts";
 

@@ -17,7 +17,7 @@ import { multipliesWholeNumbers } from "../../../compute/device/testing/stagings
 import { readModel, type Tensors, weights, writeAdapter, writeModel } from "../testing/models.ts";
 import { loadDecoder } from "../../../models/folder/load-decoder.ts";
 import { Run } from "../../../compute/tensor/run.ts";
-import type { AdapterChoice } from "../loaded-adapter.ts";
+import type { AdapterChoice } from "../merged-checkpoint.ts";
 import { AdaptedWeights } from "./weights.ts";
 import { LanguageModel } from "../../../chat/language-model.ts";
 import { writeRounded } from "../testing/rounded.ts";

@@ -18,8 +18,7 @@ import { isOfOtherPart } from "../../../models/decoder/config.ts";
 import { plannedMatrices } from "../../../models/decoder/weight-plan.ts";
 import type { GeneratorName } from "../../../compute/random/names.ts";
 import { Run } from "../../../compute/tensor/run.ts";
-import type { AdapterChoice } from "../loaded-adapter.ts";
-import { MergedCheckpoint } from "../merged-checkpoint.ts";
+import { type AdapterChoice, MergedCheckpoint } from "../merged-checkpoint.ts";
 
 /** What is left of a method once it is placed. */
 type PlacedMethod = Pick<Method, "over" | "linears" | "joint">;

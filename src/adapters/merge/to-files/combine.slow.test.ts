@@ -4,11 +4,10 @@ import { loraDelta, type TestLora, writeLora } from "../../testing/lora.ts";
 import { refusalOf, TemporaryFolder } from "../../../files/testing/folder.ts";
 import { itemAt } from "../../../files/item-at.ts";
 import { keepAtRandom } from "../combine/rows.ts";
-import type { CombineWish } from "../combine/plans.ts";
 import { modelOf, MODULES, Notes, OPTIONS } from "../testing/merge.ts";
 import { readModel, rounded, weights as numbersOf, widened, writeModel } from "../testing/models.ts";
 import { merge } from "./run.ts";
-import type { MergeOptions } from "./options.ts";
+import type { CombineWish, MergeOptions } from "./options.ts";
 
 // ΔW combined as PEFT's merge_utils combine tensors, in f64 from the factors; interop compares with PEFT itself.
 

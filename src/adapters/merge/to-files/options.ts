@@ -9,16 +9,40 @@ import {
   text,
 } from "../../../terminal/options/command.ts";
 import { generatorOption } from "../../../terminal/options/shared/model.ts";
-import { COMBINE_CHOICES, MAJORITY_SIGNS, OUTTYPES, type Combination, type Outtype } from "../choices.ts";
 import type { GeneratorName } from "../../../compute/random/names.ts";
 import type { ProfileJson } from "../../../terminal/profile.ts";
 import type { KernelTime } from "../../../compute/device/device.ts";
 import type { DeviceOptions } from "../../../compute/open-device.ts";
-import type { OutputDtype } from "../../../files/safetensors/dtype.ts";
 import type { BasesOrigin } from "../../method/plan.ts";
-import type { Rounding } from "../merge-tensor.ts";
-import type { CombineWish } from "../combine/plans.ts";
 import type { TensorReport } from "../tensor-stream.ts";
+
+/**
+ * `--combine`: how ΔW of several adapters become one, in the words of PEFT's `add_weighted_adapter` (there `sum` is
+ * `linear`) and of mergekit.
+ */
+const COMBINATIONS = ["sum", "ties", "dare-linear", "dare-ties", "magnitude-prune"] as const;
+export type Combination = (typeof COMBINATIONS)[number];
+
+/** `dare` is what its authors describe: their random choice before a sum. */
+export const COMBINE_CHOICES = ["sum", "ties", "dare", "dare-linear", "dare-ties", "magnitude-prune"] as const;
+
+/** `--majority-sign`: the sign of the sum, or that of most adapters. */
+export const MAJORITY_SIGNS = ["total", "frequency"] as const;
+export type MajoritySign = (typeof MAJORITY_SIGNS)[number];
+
+/** How elements that are left of each ΔW were chosen: the largest, or some at random. */
+export function isRandom(combination: Combination): boolean {
+  return combination === "dare-linear" || combination === "dare-ties";
+}
+
+/** Does it leave out adapters that disagree with the majority on the sign of an element? */
+export function electsSign(combination: Combination): boolean {
+  return combination === "ties" || combination === "dare-ties";
+}
+
+/** `--outtype`: what the matrices of a GGUF file are stored as; vectors are always F32. */
+export const OUTTYPES = ["keep", "f32", "f16", "bf16", "q8_0", "q4_0"] as const;
+export type Outtype = (typeof OUTTYPES)[number];
 
 /** The options of `randlora merge`. */
 export const MERGE_OPTIONS = {
@@ -143,31 +167,30 @@ export interface MergeReport extends ProfileJson {
   readonly blocks_error?: number;
 }
 
-export interface MergeOptions {
+/** How several adapters become one ΔW. */
+export interface CombineWish {
+  readonly how: Combination;
+  /** Parts of each ΔW to keep, one for all or one an adapter; not of a sum. */
+  readonly densities: readonly number[];
+  /** Where signs are elected; `total` by default. */
+  readonly majoritySign?: MajoritySign | undefined;
+  /** Where elements are kept at random; 0 by default. */
+  readonly seed?: number | undefined;
+}
+
+/** What a merge depends on. What is not asked for may be left out. */
+export interface MergeOptions
+  extends
+    Pick<MergeFlags, "dtype" | "rounding" | "maxShardSize" | "unmerge" | "verify" | "force" | "dryRun">,
+    Partial<Pick<MergeFlags, "reduceIntruders" | "generator" | "outtype" | "pre">> {
   /** A model folder, an index.json, or one .safetensors file. */
   readonly base: string;
   readonly adapters: readonly string[];
   readonly out: string;
-  readonly dtype: OutputDtype;
   /** One for all, or one an adapter; multiplies α/r. */
   readonly scales: readonly number[];
-  readonly rounding: Rounding;
   /** How several ΔW become one; their sum by default. */
   readonly combine?: CombineWish | undefined;
-  /** What is kept of intruder dimensions; all by default. */
-  readonly reduceIntruders?: number | undefined;
-  readonly generator?: GeneratorName | undefined;
-  /** Of a GGUF file, which `out` asks for: what matrices are stored as; `dtype` by default. */
-  readonly outtype?: Outtype | undefined;
-  /** Of a GGUF file: llama.cpp's name of the pre-tokenizer, where nothing says it. */
-  readonly pre?: string | undefined;
-  /** Bytes of tensors in one file of the output; a lone file is never split. */
-  readonly maxShardSize: number;
-  readonly unmerge: boolean;
-  readonly verify: boolean;
-  readonly force: boolean;
-  /** Everything but the work: what would be read, merged and written. */
-  readonly dryRun: boolean;
   readonly device?: DeviceOptions | undefined;
 }
 

@@ -3,6 +3,7 @@ import type { WorkSurface } from "../../../terminal/progress.ts";
 import { openBase } from "../../base/named-base.ts";
 import type { AdapterPlan } from "../../method/plan.ts";
 import { RandloraError } from "../../../files/errors.ts";
+import { itemAt } from "../../../files/item-at.ts";
 import type { Checkpoint } from "../../../files/safetensors/checkpoint.ts";
 import { oneLine, quote } from "../../../files/failure.ts";
 import type { PublicationOptions } from "../../../files/publish.ts";
@@ -17,9 +18,8 @@ import { combining, onePerAdapter } from "../combine/plans.ts";
 import { missingConfig, type ModelConfig } from "../../../models/folder/config-json.ts";
 import { namesIn } from "../../../models/folder/copy.ts";
 import { isLoneFile, writeModelFiles } from "./output.ts";
-import { labelsOf } from "../new-head.ts";
-import { noteOfBlocks, planAdapters } from "../loaded-adapter.ts";
-import { MergedCheckpoint } from "../merged-checkpoint.ts";
+import { labelsOf } from "../heads.ts";
+import { MergedCheckpoint, noteOfBlocks } from "../merged-checkpoint.ts";
 import type { MergePlan, OutputTensor } from "../plan.ts";
 import type { MergeOptions, MergeSummary } from "./options.ts";
 
@@ -27,7 +27,7 @@ import type { MergeOptions, MergeSummary } from "./options.ts";
 export interface PreparedMerge {
   /** Absolute. */
   readonly out: string;
-  /** Not loaded; whoever loads it disposes of it. */
+  /** Not loaded; whoever loads it disposes of it before the device. */
   readonly merged: MergedCheckpoint;
   /** What is written of it. */
   readonly plan: MergePlan;
@@ -53,19 +53,24 @@ export async function prepareMerge(
   const out = resolve(options.out);
   const base = resources.use(await openBase(options.base));
   const { checkpoint, config } = base;
-  const check = options.unmerge ? refuseUnmerge : undefined;
-  const plans = await planAdapters(options.adapters, base.base, options.generator, resources, check);
-  for (const { notes } of plans) for (const note of notes) log.warn(note);
-  for (const path of options.adapters) for (const note of await noteOfBlocks(path)) log.warn(note);
   const model = await ggufModel(options, out, checkpoint);
-  const { reduceIntruders: kept } = options;
+  const { reduceIntruders: kept, generator } = options;
   const intruders: number[] = [];
-  const applied = combining(plans, weights, options).map(({ plan, factor }) => ({
-    plan: kept === undefined ? plan : withoutIntruders(plan, kept, (count) => intruders.push(count)),
-    factor,
-  }));
-  const merged = new MergedCheckpoint(base, applied, model?.dtypeOf.bind(model) ?? options.dtype);
-  const { plan: whole } = merged;
+  const choices = options.adapters.map((path, index) => ({ path, scale: itemAt(weights, index) }));
+  const merged = await MergedCheckpoint.open(base, choices, {
+    generator,
+    dtype: model?.dtypeOf.bind(model) ?? options.dtype,
+    check: options.unmerge ? refuseUnmerge : undefined,
+    apply: (plans) =>
+      combining(plans, weights, options).map(({ plan, factor }) => ({
+        plan: kept === undefined ? plan : withoutIntruders(plan, kept, (count) => intruders.push(count)),
+        factor,
+      })),
+  });
+  resources.use(merged);
+  const { plan: whole, plans } = merged;
+  for (const note of merged.notes) log.warn(note);
+  for (const path of options.adapters) for (const note of await noteOfBlocks(path)) log.warn(note);
   const gguf = model && planGguf(whole.untied ? model.untied() : model, whole.tensors, checkpoint);
   const plan = gguf ? { ...whole, tensors: whole.tensors.filter(({ name }) => gguf.tensors.has(name)) } : whole;
   for (const note of [...plan.notes, ...(gguf?.notes ?? [])]) log.warn(note);

@@ -15,7 +15,7 @@ import { storedDecoder, UNTIED_HEAD } from "../../../models/decoder/weight-plan.
 import { ggufPlace } from "../../../models/gguf/names.ts";
 import { plannedMatrix } from "../../../models/tensor-plan.ts";
 import { checkForGguf } from "../../../models/gguf/refusals.ts";
-import type { Outtype } from "../choices.ts";
+import type { Outtype } from "../to-files/options.ts";
 
 const TYPES = { f32: "F32", f16: "F16", bf16: "BF16", q8_0: "Q8_0", q4_0: "Q4_0" } as const;
 

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { writeLora } from "../../../adapters/testing/lora.ts";
 import { writeDora } from "../../../adapters/testing/magnitudes.ts";
 import { writeAdapter } from "../../../adapters/merge/testing/models.ts";
-import type { AdapterChoice } from "../../../adapters/merge/loaded-adapter.ts";
+import type { AdapterChoice } from "../../../adapters/merge/merged-checkpoint.ts";
 import { TemporaryFolder } from "../../../files/testing/folder.ts";
 import type { LanguageModel } from "../../language-model.ts";
 import { loadStoriesModel, serveStories, type TestServer, type TestServerOptions } from "./server.ts";

@@ -1,6 +1,6 @@
 import { afterAll, afterEach, beforeAll, beforeEach } from "bun:test";
 import { type Browser, chromium, type Locator, type Page } from "playwright-core";
-import type { AdapterChoice } from "../../../adapters/merge/loaded-adapter.ts";
+import type { AdapterChoice } from "../../../adapters/merge/merged-checkpoint.ts";
 import { TemporaryFolder } from "../../../files/testing/folder.ts";
 import type { LanguageModel } from "../../language-model.ts";
 import { loadStoriesModel, serveStories, type TestServer, type TestServerOptions, writeAdapters } from "./server.ts";

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { TEST_DEVICE } from "../../../compute/device/testing/open.ts";
 import OpenAI from "openai";
 import { STORIES } from "../../../../fixtures/stories/storyteller.ts";
-import type { AdapterChoice } from "../../../adapters/merge/loaded-adapter.ts";
+import type { AdapterChoice } from "../../../adapters/merge/merged-checkpoint.ts";
 import { FIXTURES } from "../../../data/text/testing/families.ts";
 import { LanguageModel } from "../../language-model.ts";
 import { writeAdapter } from "../../../adapters/merge/testing/models.ts";

@@ -7,7 +7,7 @@ import { widenToF32 } from "../../../../files/safetensors/numbers.ts";
 import { loadDecoder } from "../../../../models/folder/load-decoder.ts";
 import { locateModel } from "../../../../models/folder/locate.ts";
 import { writeArchitecture } from "../../../../models/testing/architectures.ts";
-import type { Outtype } from "../../choices.ts";
+import type { Outtype } from "../../to-files/options.ts";
 import { Notes, OPTIONS } from "../../testing/merge.ts";
 import { merge } from "../../to-files/run.ts";
 import { logitsAfter } from "../../../../models/testing/logits.ts";

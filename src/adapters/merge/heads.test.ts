@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import type { BaseModel } from "../base/base.ts";
 import { RandloraError } from "../../files/errors.ts";
-import { untie, type Untying } from "./untie.ts";
+import { untie, type Untying } from "./heads.ts";
 
 /** A base of two-dimensional F32 weights and one-dimensional biases. */
 function base(
