@@ -7,10 +7,9 @@ import { withOwnAdapter } from "../model/init-adapter.ts";
 import type { MethodSummary } from "../../adapters/method/training.ts";
 import { baseHashes, refuseOtherBase, refuseOtherData } from "../model/same-sources.ts";
 import { ALONE, firstThenOthers } from "../../mpi/processes.ts";
-import { notesOfPlan } from "../settings/notes.ts";
 import { newestState } from "../../models/folder/run-states.ts";
 import { validateEvery } from "./train.ts";
-import { openGpu, type RunInput, Training, type TrainingInput } from "./training.ts";
+import { openGpu, type RunInput, Training, type TrainingInput, notesOfPlan } from "./training.ts";
 import type { TrainResult } from "../result.ts";
 import type { TrainObserver } from "../types.ts";
 
