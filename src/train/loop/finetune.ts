@@ -36,9 +36,11 @@ export async function estimateRun<Batch>(input: RunInput<Batch>, folder: string 
   await using source = await subject.open(settings, location, {});
   using opened = await openGpu(input);
   const { gpu } = opened;
-  const { options, bytes, diskBytes, summary } = await chooseWhatFits(gpu, source, input, undefined, () => {});
+  const notes: string[] = [];
+  const warn = (line: string) => notes.push(line);
+  const { options, bytes, diskBytes, summary } = await chooseWhatFits(gpu, source, input, undefined, warn);
   if (folder !== null) await requireSpace(join(folder, "state"), diskBytes);
-  const notes = notesOfPlan(settings, plan.steps.length, validateEvery({ settings, ...plan }));
+  notes.push(...notesOfPlan(settings, plan.steps.length, validateEvery({ settings, ...plan })));
   return {
     steps: plan.steps.length,
     epochs: Math.ceil(plan.steps.length / plan.steps.stepsPerEpoch),
