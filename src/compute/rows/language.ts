@@ -1,4 +1,4 @@
-// A row kernel is a TypeScript function that runs once, over symbols. What it returns is a graph, which each backend lowers: f64 (the
+// A row kernel is a TypeScript function that runs once, over symbols. It returns a graph, which each backend lowers: f64 (the
 // reference), the CPU device's machines, WGSL.
 
 /** An operation on numbers; one of each column where it reads a matrix, else one of the whole segment of a row. */
@@ -119,7 +119,7 @@ export class RowKernel {
   }
 
   get targets(): Targets {
-    return (this.#targets ??= this.#trace());
+    return (this.#targets ??= this.#traced());
   }
 
   /** Names of matrices that are read. */
@@ -139,6 +139,16 @@ export class RowKernel {
   /** Whether it needs whole segments. */
   get sums(): boolean {
     return (this.#sums ??= Object.values(this.targets).some(({ level }) => level > 0));
+  }
+
+  /** Without sums devices cannot tell which columns are behind the last. */
+  #traced(): Targets {
+    const targets = this.#trace();
+    const all = [...reached(Object.values(targets))];
+    if (all.some(({ op }) => op === "within") && all.every(({ op }) => op !== "sum")) {
+      throw new Error(`row kernel ${this.name}: within without a sum`);
+    }
+    return targets;
   }
 
   #namesOf(op: "load" | "parameter"): string[] {

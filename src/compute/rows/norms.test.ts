@@ -2,7 +2,7 @@ import { expect, test } from "bun:test";
 import { evaluate } from "./f64.ts";
 import { scaleColumns } from "./arithmetic.ts";
 import { layerNorm, rmsNorm } from "./norms.ts";
-import type { RowKernel } from "./language.ts";
+import { mul, type Node, type RowKernel, rows, sum, within } from "./language.ts";
 
 /** Two segments of two numbers, which share the other operands. */
 const valuesOf = ({ targets }: RowKernel, numbers: Readonly<Record<string, number>>) => {
@@ -25,4 +25,11 @@ test("what rows are, by hand", () => {
   expect(valuesOf(layerNorm.kernel(undefined, undefined, ["bias"]), { epsilon: 7 })).toEqual(shifted);
   expect(valuesOf(scaleColumns.kernel(undefined, undefined, ["bias", "residual"]), {})).toEqual(texts(13, 43, 25, 0));
   expect(valuesOf(scaleColumns.kernel(undefined, undefined, ["residual"]), {})).toEqual(texts(3, 23, 15, -20));
+});
+
+test("within is refused where there is no sum", () => {
+  const kernel = (value: (x: Node) => Node) =>
+    rows({ name: "test", inputs: ["x"], value: ({ x }) => value(x), cases: [] }).kernel();
+  expect(() => kernel((x) => within(mul(x, x))).targets).toThrow("row kernel test: within without a sum");
+  expect(kernel((x) => sum(within(mul(x, x)))).sums).toBe(true);
 });
