@@ -75,6 +75,12 @@ export function scalesOf(
   };
 }
 
+/** The same as kernels declare it: where the scales begin, and their binding. */
+export function boundScales(on: OnGpu, matrix: Matrix, block: Pick<RowBlock, "first" | "offset">) {
+  const { at: scalesAt, bindings } = scalesOf(on, matrix, block);
+  return { scalesAt, scales: bindings[0] };
+}
+
 /** A tensor that fits into one binding. */
 export function bind(on: OnGpu, tensor: Matrix): RowBlock {
   const [block, more] = rowBlocks(on, tensor);

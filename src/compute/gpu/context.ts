@@ -1,9 +1,7 @@
-import type { Binding } from "../device/buffer.ts";
-import type { Tensor } from "../device/tensor.ts";
 import type { RunMemory } from "../device/run-memory.ts";
 import type { GpuStaging } from "../device/staging.ts";
 import type { BindGroups } from "./bind-groups.ts";
-import type { GpuKernel, UniformMembers, UniformValues } from "./kernels/parameters.ts";
+import type { GpuKernel, KernelValues, Operand, UniformMembers, UniformValues } from "./kernels/parameters.ts";
 import type { GpuLimits } from "./limits.ts";
 import type { GpuMemory } from "./memory.ts";
 import type { PipelineCache } from "./pipelines.ts";
@@ -21,9 +19,6 @@ export interface GpuContext {
   settle<T>(promise: Promise<T>): Promise<T>;
 }
 
-/** What a kernel is bound to. */
-export type Operand = Tensor | { readonly binding: Binding } | Binding | undefined;
-
 /** Workgroups along x, y and z. */
 export type Workgroups = readonly [number, number?, number?];
 
@@ -34,10 +29,16 @@ export interface Dispatcher {
   /** Scratch; what is released serves later commands of the same recording. */
   readonly memory: RunMemory;
   /**
-   * Records one dispatch. Operands are the bindings 1, 2, …: of a tensor its whole buffer, of a block its own, and of what was
-   * left out something that the kernel does not read.
+   * Records one dispatch of a kernel on parameters and operands by name.
    * @param work operations, roughly, where they are many; by default 256 an invocation of a small workgroup
    */
+  run<M extends UniformMembers, B extends string>(
+    kernel: GpuKernel<M, B>,
+    values: KernelValues<M, B>,
+    workgroups: Workgroups,
+    work?: number,
+  ): void;
+  /** The same with the operands of bindings 1, 2, … in a list. */
   dispatch<M extends UniformMembers>(
     kernel: GpuKernel<M>,
     values: UniformValues<M>,

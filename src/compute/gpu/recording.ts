@@ -3,9 +3,9 @@ import type { Families } from "../device/families.ts";
 import type { RunMemory } from "../device/run-memory.ts";
 import type { GpuStaging } from "../device/staging.ts";
 import { whole } from "./bindings.ts";
-import type { Dispatcher, GpuContext, Operand, Workgroups } from "./context.ts";
+import type { Dispatcher, GpuContext, Workgroups } from "./context.ts";
 import { FAMILIES } from "./families/index.ts";
-import type { GpuKernel, UniformMembers, UniformValues } from "./kernels/parameters.ts";
+import type { GpuKernel, KernelValues, Operand, UniformMembers, UniformValues } from "./kernels/parameters.ts";
 import type { GpuBuffer } from "./memory.ts";
 import type { Kernel } from "./pipelines.ts";
 import { type Dispatch, Sender } from "./sender.ts";
@@ -32,6 +32,17 @@ export class GpuRecording implements Recording, Dispatcher {
     FAMILIES[family](this, operands);
   }
 
+  run<M extends UniformMembers, B extends string>(
+    kernel: GpuKernel<M, B>,
+    values: KernelValues<M, B>,
+    workgroups: Workgroups,
+    work?: number,
+  ): void {
+    const given = values as Readonly<Record<string, Operand>>; // what bindings name
+    const operands = kernel.bindings.map((name) => given[name.endsWith("?") ? name.slice(0, -1) : name]);
+    this.dispatch(kernel, values as unknown as UniformValues<M>, operands, workgroups, work);
+  }
+
   dispatch<M extends UniformMembers>(
     source: GpuKernel<M>,
     values: UniformValues<M>,
@@ -43,7 +54,7 @@ export class GpuRecording implements Recording, Dispatcher {
     kernel.catch(() => {}); // awaited when it is sent
     const buffers = operands.map((operand = this.#nothing) => {
       if ("dtype" in operand) return whole(this, operand);
-      return "binding" in operand ? operand.binding : operand;
+      return "binding" in operand ? (operand.binding ?? this.#nothing) : operand;
     });
     this.#dispatches.push({ kernel, parameters: source.parameters(values), buffers, workgroups, work, last: {} });
   }

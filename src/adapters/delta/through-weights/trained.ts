@@ -11,7 +11,8 @@ import {
   projectGroups,
   type Projection,
 } from "../../../models/blocks/linears.ts";
-import type { FormedWeights, Masks } from "../../method/training.ts";
+import type { FormedWeights } from "../../method/training.ts";
+import type { Masks } from "../dropout.ts";
 import {
   type AdaptedExperts,
   adapterInput,

@@ -2,13 +2,32 @@ import type { BasisGradient, BasisGradientShape } from "../../device/families/bi
 import { type Matrix, pitchOf, sliceRows } from "../../device/tensor.ts";
 import { matrixOf } from "../../device/ternary-rows.ts";
 import { weightDtype } from "../../device/weight.ts";
-import { basisGradientKernel } from "../kernels/basis-gradient.ts";
-import { stridedSums } from "./strided-sums.ts";
-import { PRODUCT_TILE } from "../kernels/product.ts";
-import { bind, rowBlocks } from "../bindings.ts";
 import { addedParts } from "../../device/families/strided-sums.ts";
+import { bind, rowBlocks } from "../bindings.ts";
 import type { Dispatcher } from "../context.ts";
+import basisGradientText from "../kernels/basis-gradient.wgsl" with { type: "text" };
+import { gpuKernels } from "../kernels/family.ts";
+import { PRODUCT_TILE, productDefinitions } from "../kernels/product.ts";
 import { rowsOfWork } from "../work.ts";
+import { stridedSums } from "./strided-sums.ts";
+
+/** Partial sums of dλ and dγ from PᵀQ. */
+const KERNELS = gpuKernels("basis-gradient", basisGradientText, {
+  parameters: {
+    rows: "u32", // of dŜ: n·r
+    cols: "u32", // m
+    terms: "u32", // tokens, or rows of B̂
+    sliceTiles: "u32", // tiles of rows in a slice
+    p: "vectors",
+    q: "vectors",
+    bases: "u32", // n
+    rank: "u32", // r
+    aPitch: "inVectors",
+    gamma: "vectors",
+    lambda: "elements",
+  },
+  bindings: ["p", "right", "a", "lambda", "gamma", "lambdaParts", "gammaParts"],
+});
 
 /** Workgroups that keep a large graphics card busy. */
 const BUSY = 512;
@@ -67,26 +86,29 @@ function recordPart(on: Dispatcher, gradient: Omit<BasisGradient, "left"> & { re
   const { shape, pairing, left, right, scale, a, lambda, gamma, lambdaParts, gammaParts } = gradient;
   const { terms, cols, bases, r } = shape;
   const { colBlocks, slices, sliceTiles } = splitBasisGradient(shape);
-  const [p, q, l, g] = [bind(on, left), bind(on, right), bind(on, lambda), bind(on, gamma)];
+  const q = bind(on, right);
   const pitch = pitchOf(cols, "F32");
   const format = left.dtype === "TERNARY" ? left.dtype : weightDtype("basis gradient", { ...left, dtype: left.dtype });
   if (gamma.pitch !== pitch) throw new Error(`${gamma.buffer.label}: γ has a pitch of ${gamma.pitch}, not ${pitch}`);
-  on.dispatch(
-    basisGradientKernel(pairing, format),
+  on.run(
+    KERNELS({ DTYPE: format, PAIRING: pairing, ...productDefinitions("terms", "terms") }),
     {
       rows: terms,
       cols,
       terms: left.shape[0],
       sliceTiles,
-      p,
+      p: bind(on, left),
       q,
+      right: q,
       bases,
       rank: r,
+      a: a.buffer,
       aPitch: a.pitch,
-      gamma: { offset: g.offset, pitch },
-      lambda: l,
+      gamma: bind(on, gamma),
+      lambda: bind(on, lambda),
+      lambdaParts,
+      gammaParts,
     },
-    [p, q, a.buffer, l, g, lambdaParts, gammaParts],
     [colBlocks, slices],
     2 * terms * cols * left.shape[0],
   );

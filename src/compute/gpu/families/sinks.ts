@@ -1,51 +1,48 @@
 import type { Sinks, SinksGradient } from "../../device/families/attention.ts";
 import type { Dispatcher } from "../context.ts";
-import { SINKS_HEADS, SINKS_KERNELS } from "../kernels/sinks.ts";
+import { gpuKernels } from "../kernels/family.ts";
+import sinksText from "../kernels/sinks.wgsl" with { type: "text" };
 import { sameRows } from "./elementwise.ts";
 
-/** Matrices above the binding limit take several dispatches. */
-export function sinks(on: Dispatcher, { sinks: given, y, lse }: Sinks): void {
-  const [, heads] = given.shape;
-  for (const { rows, bound } of sameRows(on, [y, lse])) {
-    const [ofY, ofLse] = bound;
-    on.dispatch(
-      SINKS_KERNELS.attend,
-      {
-        heads,
-        head: y.shape[1] / heads,
-        hasDlse: false,
-        sinksAt: given.offset,
-        y: ofY,
-        lse: ofLse,
-        dy: undefined,
-        dlse: undefined,
-        parts: undefined,
-      },
-      [given, ofY, ofLse],
-      [Math.ceil(heads / SINKS_HEADS), rows],
-    );
-  }
+/** Heads that one workgroup handles. */
+const HEADS = 64;
+
+const KERNELS = gpuKernels("sinks", sinksText, {
+  parameters: {
+    heads: "u32",
+    head: "inVectors",
+    hasDlse: "flag",
+    sinks: "elementsAt",
+    y: "vectors",
+    lse: "elements",
+    dy: "vectors",
+    dlse: "elements",
+    parts: "elements",
+  },
+  bindings: ["sinks", "y?", "lse?", "dy?", "dlse?", "parts?"],
+});
+
+export function sinks(on: Dispatcher, operands: Sinks): void {
+  run(on, "attend", operands);
 }
 
-export function sinksGradient(on: Dispatcher, { sinks: given, y, lse, dy, dlse, parts }: SinksGradient): void {
-  const [, heads] = given.shape;
-  for (const { rows, bound } of sameRows(on, [y, lse, dy, dlse, parts])) {
-    const [ofY, ofLse, ofDy, ofDlse, ofParts] = bound;
-    on.dispatch(
-      SINKS_KERNELS.gradient,
-      {
-        heads,
-        head: y.shape[1] / heads,
-        hasDlse: dlse !== undefined,
-        sinksAt: given.offset,
-        y: ofY,
-        lse: ofLse,
-        dy: ofDy,
-        dlse: ofDlse,
-        parts: ofParts,
-      },
-      [given, ...bound],
-      [Math.ceil(heads / SINKS_HEADS), rows],
-    );
+export function sinksGradient(on: Dispatcher, operands: SinksGradient): void {
+  run(on, "gradient", operands);
+}
+
+/** Matrices above the binding limit take several dispatches. */
+function run(
+  on: Dispatcher,
+  PASS: string,
+  operands: Sinks & Partial<Pick<SinksGradient, "dy" | "dlse" | "parts">>,
+): void {
+  const { sinks, y: all, ...others } = operands;
+  const [, heads] = sinks.shape;
+  const head = all.shape[1] / heads;
+  const hasDlse = others.dlse !== undefined;
+  for (const { rows, bound } of sameRows(on, [all, others.lse, others.dy, others.dlse, others.parts])) {
+    const [y, lse, dy, dlse, parts] = bound;
+    const values = { heads, head, hasDlse, sinks, y, lse, dy, dlse, parts };
+    on.run(KERNELS({ PASS }), values, [Math.ceil(heads / HEADS), rows]);
   }
 }

@@ -17,7 +17,7 @@ import safeTanhText from "./safe-tanh.wgsl" with { type: "text" };
 import ternaryText from "./ternary.wgsl" with { type: "text" };
 import storedText from "./stored.wgsl" with { type: "text" };
 import stepStateText from "./step-state.wgsl" with { type: "text" };
-import { declaration, type GpuKernel, type UniformMembers, type UniformStruct } from "./parameters.ts";
+import { declaration, type GpuKernel, type UniformMembers, type UniformStruct, uniformStruct } from "./parameters.ts";
 import { type Definitions, expandTemplate } from "./template.ts";
 
 /** Whole numbers as constants of WGSL: of `hasBias: 1`, `const HAS_BIAS = 1u;`. */
@@ -55,25 +55,54 @@ const INCLUDES = {
   ternary: ternaryText,
 };
 
+/** How a kernel is declared beside its text. */
+export interface KernelDeclaration<M extends UniformMembers, B extends string> {
+  /** The struct that `#include parameters` is. */
+  readonly parameters: M;
+  /** Bindings 1, 2, … by their names in WGSL; those that end in `?` may be left out. A variant may lack the last ones. */
+  readonly bindings: readonly B[];
+  /** What `#include constants` has beside the parameters' flags. */
+  readonly constants?: Readonly<Record<string, number>>;
+  /** What `#include` finds in this family alone. */
+  readonly includes?: Definitions;
+}
+
+/**
+ * The variants of one `.wgsl` file, each expanded once. The key names the family and every definition, so equal keys
+ * mean equal code.
+ */
+export function gpuKernels<const M extends UniformMembers, const B extends string>(
+  name: string,
+  text: string,
+  { parameters, bindings, constants: others, includes }: KernelDeclaration<M, B>,
+): (definitions?: Definitions) => GpuKernel<M, B> {
+  const flags = Object.values(parameters).filter((kind) => typeof kind === "object");
+  const all = { constants: constants(Object.assign({}, ...flags, others)), ...includes };
+  return kernelFamily(name, text, uniformStruct(parameters), all, bindings);
+}
+
 /**
  * The variants of one `.wgsl` file, each expanded once. The key names the family and every definition, so equal keys
  * mean equal code.
  * @param parameters whose struct `#include parameters` is
  * @param includes what `#include` finds in this family alone
  */
-export function kernelFamily<M extends UniformMembers>(
+export function kernelFamily<M extends UniformMembers, B extends string = never>(
   name: string,
   text: string,
   parameters: UniformStruct<M>,
   includes: Definitions = {},
-): (definitions: Definitions) => GpuKernel<M> {
-  const known = new Map<string, GpuKernel<M>>();
+  bindings: readonly B[] = [],
+): (definitions?: Definitions) => GpuKernel<M, B> {
+  const known = new Map<string, GpuKernel<M, B>>();
   const all = { ...INCLUDES, parameters: declaration(parameters.members), ...includes };
-  return (definitions) => {
+  return (definitions = {}) => {
     const key = [name, ...Object.values(definitions)].join("/");
     let source = known.get(key);
     if (source === undefined) {
-      source = { key, code: expandTemplate(text, definitions, all), parameters };
+      const code = expandTemplate(text, definitions, all);
+      const [, ...bound] = code.match(/@binding\(/g) ?? [];
+      source = { key, code, parameters, bindings: bindings.slice(0, bound.length) };
       known.set(key, source);
     }
     return source;

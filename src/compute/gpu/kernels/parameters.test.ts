@@ -2,14 +2,7 @@ import { expect, test } from "bun:test";
 import type { KernelSource } from "../pipelines.ts";
 import { everyKernel } from "../testing/every-kernel.ts";
 import { StructInfo, WgslReflect } from "wgsl_reflect";
-import {
-  declaration,
-  type GpuKernel,
-  type Located,
-  type Pair,
-  uniformStruct,
-  type UniformMembers,
-} from "./parameters.ts";
+import { declaration, type GpuKernel, uniformStruct, type UniformMembers } from "./parameters.ts";
 
 /** What packs the parameters of every kernel, and one of the kernels that it serves. */
 const packers = new Map(everyKernel().flatMap((source) => (isWhole(source) ? [[source.parameters, source.key]] : [])));
@@ -26,11 +19,13 @@ function reflected(text: string): StructInfo {
 }
 
 /** A value of a kind that is packed to this word, or to it and the next. */
-function valueOf(kind: UniformMembers[string], word: number): number | boolean | Pair | Located {
+function valueOf(kind: UniformMembers[string], word: number) {
   const located = (unit: number) => ({ offset: unit * word, pitch: unit * (word + 1) });
+  if (typeof kind === "object") return Object.fromEntries(Object.keys(kind).map((name) => [name, true]));
   if (kind === "flag") return true;
   if (kind === "vec2u" || kind === "place") return [word, word + 1];
-  if (kind === "vectors" || kind === "elements") return located(kind === "vectors" ? 4 : 1);
+  if (kind === "vectors" || kind === "vectorsAt") return located(4);
+  if (kind === "elements" || kind === "elementsAt") return located(1);
   return kind === "f32" ? word + 0.5 : word * (kind === "inVectors" ? 4 : 1);
 }
 
@@ -51,7 +46,8 @@ test.each([...packers].map(([pack, key]) => ({ pack, key })))(
     const floats = new Float32Array(words.buffer);
     const expected = kinds.flatMap(({ kind, word }) => {
       if (kind === "f32" || kind === "flag") return [kind === "f32" ? word + 0.5 : 1];
-      return kind === "u32" || kind === "inVectors" ? [word] : [word, word + 1];
+      if (typeof kind === "object") return [Object.values(kind).reduce((all, bit) => all | bit, 0)];
+      return ["u32", "inVectors", "vectorsAt", "elementsAt"].includes(kind) ? [word] : [word, word + 1];
     });
     const found = members.flatMap(({ offset, type }) => {
       const at = offset / 4;

@@ -1,10 +1,10 @@
 // A card of 8 GB whose driver resets it after 2 seconds of one submission: nothing is computed, but what exists and how long it would take are counted.
 import { spyOn } from "bun:test";
 import { countingDevice } from "../counting.ts";
-import type { Operand, Workgroups } from "../context.ts";
+import type { Workgroups } from "../context.ts";
 import { createInstance } from "../dawn.ts";
 import { Gpu } from "../gpu.ts";
-import type { GpuKernel, UniformMembers, UniformValues } from "../kernels/parameters.ts";
+import type { GpuKernel, Operand, UniformMembers, UniformValues } from "../kernels/parameters.ts";
 import { nativeBuffer } from "../memory.ts";
 import { GpuRecording } from "../recording.ts";
 import { Stream } from "../stream.ts";

@@ -43,9 +43,9 @@ export class AssistantTurns {
   /**
    * @param addedTokens the tokenizer's: one of them ends a turn
    * @param now what a template that writes the date is told
-   * @param tools those of a conversation: a template may fail without any
+   * @param tools an empty list for a template that may fail without tools
    */
-  constructor(template: ChatTemplate, addedTokens: readonly AddedToken[], now: Date, tools?: readonly unknown[]) {
+  constructor(template: ChatTemplate, addedTokens: readonly AddedToken[], now: Date, tools?: readonly []) {
     this.#template = template;
     this.#now = now;
     this.#special = addedTokens.filter(({ special }) => special).map(({ content }) => content);
