@@ -177,6 +177,22 @@ test("a conversation of many calls is rendered a few times, not once or twice ea
   ]);
 });
 
+test("a conversation of much reasoning is rendered a few times, wherever a message has it", async () => {
+  const template = new ChatTemplate(await fixture("reasoning"), "t.jinja", {});
+  const turns = new AssistantTurns(template, ADDED, NOW);
+  for (const said of [assistant("a", { reasoning_content: "so" }), assistant("<think>\nso\n</think>\n\na")]) {
+    const render = spyOn(template, "render");
+    const messages = Array.from({ length: 40 }, (_, i) => [user(`q${i}`), said]).flat();
+    const { text, spans } = turns.render({ messages });
+    expect(render.mock.calls.length).toBeLessThan(5);
+    expect(spans.map(({ start, end }) => text.slice(start, end))).toEqual([
+      ...Array.from({ length: 39 }, () => "a<|im_end|>"),
+      "<think>\nso\n</think>\n\na<|im_end|>",
+    ]);
+    render.mockRestore();
+  }
+});
+
 test("spans of {% generation %} are taken as they are", async () => {
   const source = await fixture("generation");
   expect(mark(source, [user("q"), assistant("one"), user("r")])).toBe(

@@ -23,13 +23,11 @@ interface Conversation {
 
 /**
  * Finds the assistant's turns in a rendered conversation: from behind the header to the end-of-turn token, which belongs
- * to the turn; a newline after it does not. What the template writes between header and content (reasoning) belongs to the
- * turn: the model has to write it.
+ * to the turn; a newline after it does not. Reasoning does: models write it.
  *
  * Where the template has `{% generation %}`, its spans are taken. Otherwise the conversation is rendered with marks around
- * the contents, which shows where they are, if only the marks changed. Templates that look into contents (to move or drop
- * reasoning) are asked turn by turn what another content changes. Calls of tools are found by their headers, or between
- * the conversation as rendered up to them and up to behind them.
+ * the contents, which shows where they are, if only the marks changed. Else, and with calls or reasoning, turns are found
+ * by their headers, or one by one by what another content, or the conversation up to them, is rendered as.
  */
 export class AssistantTurns {
   readonly #template: ChatTemplate;
@@ -97,9 +95,13 @@ export class AssistantTurns {
   /** One for each assistant's message, empty where the template leaves nothing of it. */
   #locateTurns(conversation: Conversation, text: string): readonly Span[] {
     const { messages } = conversation;
-    const byHeaders = turnsByHeaders({ messages, text, header: this.#header, end: this.#end, special: this.#special });
-    if (byHeaders !== undefined) return byHeaders;
-    const marked = this.#locateAll(conversation, text);
+    const isPlain = !messages.some((message) => callsTools(message) || hasReasoning(message));
+    let marked = isPlain ? this.#locateAll(conversation, text) : undefined;
+    if (marked === undefined) {
+      const found = turnsByHeaders({ messages, text, header: this.#header, end: this.#end, special: this.#special });
+      if (found !== undefined) return found;
+      if (!isPlain) marked = this.#locateAll(conversation, text);
+    }
     const spans: Span[] = [];
     for (const [i, message] of messages.entries()) {
       if (message.role !== "assistant") continue;

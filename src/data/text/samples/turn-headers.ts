@@ -14,11 +14,11 @@ interface Rendered {
 
 /**
  * The assistant's turns between their headers and end-of-turn tokens; undefined unless each has one of both, with no
- * special token between them, some call tools, and no message spells headers or ends. It saves rendering the
+ * special token between them, and no message spells headers or ends. It saves rendering the
  * conversation up to each turn, which takes time by the square of their number.
  */
 export function turnsByHeaders({ messages, text, header, end, special }: Rendered): readonly Span[] | undefined {
-  if (header.trim() === "" || end === undefined || !messages.some(callsTools)) return undefined;
+  if (header.trim() === "" || end === undefined) return undefined;
   const said = JSON.stringify(messages);
   if ([header.trim(), end].some((mark) => said.includes(JSON.stringify(mark).slice(1, -1)))) return undefined;
   const [before = "", ...turns] = text.split(header);
