@@ -13,25 +13,45 @@ for (var block = 0u; block < terms; block += SUM_BLOCK) {
   for (var term = block; term < block_end; term += SLAB) {
 #include slab
     workgroupBarrier();
-#for t in 0..4
 #if LEFT == "rows"
-    slab_left[(vector * 4u + ${t}u) * TILE_ROWS + line] = left4[${t}];
+    slab_left[(line % 4u) * LINES + line / 4u * LINE + vector] = left4;
 #else
-    slab_left[ty * TILE_ROWS + tx * 4u + ${t}u] = left4[${t}];
+    slab_left[ty * 16u + tx] = left4;
 #end
 #if RIGHT == "rows"
-    slab_right[(vector * 4u + ${t}u) * TILE_COLS + line] = right4[${t}];
+    slab_right[(line % 4u) * LINES + line / 4u * LINE + vector] = right4;
 #else
-    slab_right[ty * TILE_COLS + tx * 4u + ${t}u] = right4[${t}];
-#end
+    slab_right[ty * 16u + tx] = right4;
 #end
     workgroupBarrier();
-    for (var t = 0u; t < SLAB; t++) {
-      let l = t * TILE_ROWS + ty * 4u;
-      let r = t * TILE_COLS + tx * 4u;
-      let right_ = vec4<f32>(slab_right[r], slab_right[r + 1u], slab_right[r + 2u], slab_right[r + 3u]);
+    for (var t = 0u; t < SLAB / 4u; t++) {
 #for i in 0..4
-      part_${i} = fma(vec4<f32>(slab_left[l + ${i}u]), right_, part_${i});
+#if LEFT == "rows"
+      let left_${i} = slab_left[${i}u * LINES + ty * LINE + t];
+#else
+      let left_${i} = slab_left[(t * 4u + ${i}u) * 16u + ty];
+#end
+#if RIGHT == "rows"
+      let right_${i} = slab_right[${i}u * LINES + tx * LINE + t];
+#else
+      let right_${i} = slab_right[(t * 4u + ${i}u) * 16u + tx];
+#end
+#end
+#for k in 0..4
+      {
+#if RIGHT == "rows"
+        let right_ = vec4<f32>(right_0[${k}], right_1[${k}], right_2[${k}], right_3[${k}]);
+#else
+        let right_ = right_${k};
+#end
+#for i in 0..4
+#if LEFT == "rows"
+        part_${i} = fma(vec4<f32>(left_${i}[${k}]), right_, part_${i});
+#else
+        part_${i} = fma(vec4<f32>(left_${k}[${i}]), right_, part_${i});
+#end
+#end
+      }
 #end
     }
   }

@@ -6,6 +6,9 @@ const TILE_ROWS = ${TILE_ROWS}u;
 const TILE_COLS = ${TILE_COLS}u;
 const SUM_BLOCK = 256u;
 const SLAB = 16u; // terms
-// [term][row], [term][column]. Numbers, not vectors: several threads would write components of one vector.
-var<workgroup> slab_left: array<f32, 1024>;
-var<workgroup> slab_right: array<f32, 1024>;
+// What neighboring threads read and write lies in different banks: "rows" are [line % 4][line / 4][4 vectors of 4 terms], with
+// a vector unused behind each line and four behind 16 of them; "terms" are [term][16 vectors of 4 lines].
+const LINE = 5u;
+const LINES = 84u;
+var<workgroup> slab_left: array<vec4<f32>, ${256 + 80 * (LEFT == "rows")}>;
+var<workgroup> slab_right: array<vec4<f32>, ${256 + 80 * (RIGHT == "rows")}>;
