@@ -90,17 +90,12 @@ const SLAB = 4u; // vectors of the head that the products take at once
 
 var<workgroup> weights: array<vec4<f32>, 256>; // [row][column / 4]
 var<workgroup> slopes: array<vec4<f32>, 256>;
-// Of rows and columns, [element][row]; then of rows, [row][element]. Numbers, not vectors: several threads write components of
-// what would be one vector.
-var<workgroup> slab0: array<f32, 1024>;
-var<workgroup> slab1: array<f32, 1024>;
-
-#for o in 0..2
-fn four_of_slab${o}(at: u32) -> vec4<f32> {
-  return vec4<f32>(slab${o}[at], slab${o}[at + 1u], slab${o}[at + 2u], slab${o}[at + 3u]);
-}
-
-#end
+// Of scores, [line % 4][line / 4][4 vectors], with a vector unused behind each line and four behind 8 of them, so that what
+// neighboring threads read lies in different banks; then of rows, [row][8 vectors].
+const LINE = 5u;
+const LINES = 44u;
+var<workgroup> slab0: array<vec4<f32>, 256>;
+var<workgroup> slab1: array<vec4<f32>, 256>;
 
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
@@ -168,18 +163,24 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         let inside = slab + vector < p.head;
         let r = rows${o}[p.rows${o}_at + element_of_${ROW}(row, kv_head, p.rows${o}_pitch) + d];
         let c = cols${o}[p.cols${o}_at + element_of_${COLUMN}(col, kv_head, p.cols${o}_pitch) + d];
-        for (var t = 0u; t < 4u; t++) {
-          slab0[(vector * 4u + t) * TILE + line] = select(0.0, r[t], inside);
-          slab1[(vector * 4u + t) * TILE + line] = select(0.0, c[t], inside);
-        }
+        let at = line % 4u * LINES + line / 4u * LINE + vector;
+        slab0[at] = select(vec4<f32>(0.0), r, inside);
+        slab1[at] = select(vec4<f32>(0.0), c, inside);
       }
 #end
       workgroupBarrier();
-      for (var t = 0u; t < SLAB * 4u; t++) {
-        let r = four_of_slab0(t * TILE + ty * 4u);
-        let c = four_of_slab1(t * TILE + tx * 4u);
+      for (var v = 0u; v < SLAB; v++) {
 #for i in 0..4
-        s${o}_${i} = fma(vec4<f32>(r[${i}]), c, s${o}_${i});
+        let r_${i} = slab0[${i}u * LINES + ty * LINE + v];
+        let c_${i} = slab1[${i}u * LINES + tx * LINE + v];
+#end
+#for t in 0..4
+        {
+          let c = vec4<f32>(c_0[${t}], c_1[${t}], c_2[${t}], c_3[${t}]);
+#for i in 0..4
+          s${o}_${i} = fma(vec4<f32>(r_${i}[${t}]), c, s${o}_${i});
+#end
+        }
 #end
       }
     }
@@ -206,10 +207,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         let row = min(tile + unit / 8u, tile_end - 1u);
         let d = min(first + unit % 8u, p.head - 1u);
 #for o in 0..RESULTS
-        let four${o} = rows${o}[p.rows${o}_at + element_of_${ROW}(row, kv_head, p.rows${o}_pitch) + d];
-#for t in 0..4
-        slab${o}[unit * 4u + ${t}u] = four${o}[${t}];
-#end
+        slab${o}[unit] = rows${o}[p.rows${o}_at + element_of_${ROW}(row, kv_head, p.rows${o}_pitch) + d];
 #end
       }
       workgroupBarrier();
@@ -220,7 +218,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
 #end
       for (var row = 0u; row < TILE; row++) {
 #for o in 0..RESULTS
-        let r${o} = four_of_slab${o}((row * 8u + tx) * 4u);
+        let r${o} = slab${o}[row * 8u + tx];
 #if o == 0
         let f${o} = slopes[row * 8u + ty];
 #else
@@ -246,14 +244,14 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
 // of the slabs, because nothing is left of the 16 KB that every GPU has.
 fn seen_by_any(thread: u32, first: u32, last: u32) -> vec2<u32> {
   workgroupBarrier();
-  slab0[thread] = f32(first);
-  slab1[thread] = f32(last);
+  slab0[thread].x = f32(first);
+  slab1[thread].x = f32(last);
   for (var half = THREADS / 2u; half > 0u; half /= 2u) {
     workgroupBarrier();
     if (thread < half) {
-      slab0[thread] = min(slab0[thread], slab0[thread + half]);
-      slab1[thread] = max(slab1[thread], slab1[thread + half]);
+      slab0[thread].x = min(slab0[thread].x, slab0[thread + half].x);
+      slab1[thread].x = max(slab1[thread].x, slab1[thread + half].x);
     }
   }
-  return vec2<u32>(u32(workgroupUniformLoad(&slab0[0])), u32(workgroupUniformLoad(&slab1[0])));
+  return vec2<u32>(u32(workgroupUniformLoad(&slab0[0]).x), u32(workgroupUniformLoad(&slab1[0]).x));
 }

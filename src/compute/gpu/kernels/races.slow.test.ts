@@ -94,8 +94,8 @@ const BROKEN: readonly (readonly [what: string, kernel: string, from: string | R
   [
     "components of one vector written by several threads",
     "attention-backward",
-    /var<workgroup> slab0: array<f32, 1024>;([^]*)slab0\[(\(vector \* 4u \+ t\) \* TILE \+ line)\] =/,
-    "var<workgroup> slab0: array<f32, 1024>; var<workgroup> vectors: array<vec4<f32>, 256>;$1vectors[($2) / 4u][line % 4u] =",
+    /slab0\[unit\] = (.*);/,
+    "slab0[unit / 4u][unit % 4u] = ($1).x;",
     /race: .* writes .* another wrote/,
   ],
   ["a row's end not seen", "convert/TERNARY", / \|\| id\.x \* 4u >= p\.width/, "", /beyond the end/],
