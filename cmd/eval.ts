@@ -77,7 +77,7 @@ const perplexityCommand = defineCommand({
   arguments: { model: MODEL_ARGUMENT },
   options: PERPLEXITY_OPTIONS,
   async run({ model }, options, context) {
-    const { evalPerplexity } = await import("../src/measure/eval/perplexity-command.ts");
+    const { evalPerplexity } = await import("../src/measure/eval/measure-texts.ts");
     await evalPerplexity(model, options, context);
   },
 });

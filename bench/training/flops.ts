@@ -1,7 +1,7 @@
 import { adapterFlops } from "../../src/adapters/delta/scaled-bases/shape.ts";
 import { ORDERS } from "../../src/adapters/delta/scaled-bases/place.ts";
 import { fuse } from "../../src/adapters/delta/through-weights/held.ts";
-import { parsePlans } from "../../src/adapters/delta/through-weights/plans.ts";
+import { parsePlans } from "../../src/adapters/delta/through-weights/adapted-method.ts";
 import { randloraShape } from "../../src/adapters/randlora/plan.ts";
 import type { PlacedModel } from "../../src/train/text/model.ts";
 import { tensorsIn } from "../../src/models/description.ts";

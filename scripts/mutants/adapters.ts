@@ -14,7 +14,14 @@ export const ADAPTERS: MutationsByFile = {
   "src/adapters/base/target-modules.ts": [
     ["index !== undefined && wanted.has(Number(index))", "index !== undefined", "--layers is ignored"],
   ],
-  "src/adapters/delta/dropout.ts": [
+  "src/adapters/delta/sum-of-plans.ts": [
+    [
+      "at === 0 ? block : { ...block, accumulate: true }",
+      "block",
+      "the last part of a sum takes the place of the others",
+    ],
+  ],
+  "src/adapters/method/training.ts": [
     [
       "stream: [step, microBatch * 2 ** 16 + module]",
       "stream: [step, module]",

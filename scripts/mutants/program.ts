@@ -48,7 +48,7 @@ export const PROGRAM: MutationsByFile = {
   "src/measure/eval/perplexity.ts": [
     ["first < ids.length - 1;", "first < ids.length;", "a window of one token, which predicts nothing"],
   ],
-  "src/measure/images/accuracy.ts": [
+  "src/measure/images/accuracy-command.ts": [
     ["(right[label] ?? 0) + isRight", "(right[label] ?? 0) + 1", "every answer is right"],
   ],
   "src/measure/inspect/spectrum.ts": [

@@ -20,7 +20,6 @@ const OTHER_MEANINGS: Readonly<Record<string, string>> = {
   "src/measure/doctor/verify/training-checks.ts": "lora, randlora, dora, nola",
   "src/measure/analyze/cka/cka-command.ts": "full",
   "src/measure/analyze/cka/cka.ts": "full",
-  "src/measure/analyze/cka/report.ts": "full",
   "src/files/cache-folder.ts": program,
   "src/compute/gpu/request.ts": program,
   "src/files/hub/http.ts": program,

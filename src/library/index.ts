@@ -133,7 +133,7 @@ export const evaluate = {
   images: evaluation(ACCURACY_OPTIONS, async () => (await import("../measure/images/accuracy-command.ts")).evalImages),
   perplexity: evaluation(
     PERPLEXITY_OPTIONS,
-    async () => (await import("../measure/eval/perplexity-command.ts")).evalPerplexity,
+    async () => (await import("../measure/eval/measure-texts.ts")).evalPerplexity,
   ),
 };
 

@@ -8,7 +8,8 @@ import { type BaseModel, describeBase, modelTypeOf } from "./base.ts";
 import { textPartOf } from "./module-paths.ts";
 import { existsSync } from "node:fs";
 import { resolveModel } from "../../files/hub/resolve.ts";
-import { EMBEDDED, hubNameOf, locateModel, readRun } from "../../models/folder/locate.ts";
+import { EMBEDDED, hubNameOf, locateModel, readRun, type ModelLocation } from "../../models/folder/locate.ts";
+import { type AskedTargets, findTargets, type TargetModule } from "./target-modules.ts";
 
 /** A model that adapters are fitted to: its headers and its config.json have been read. */
 export interface OpenBase extends AsyncDisposable {
@@ -89,4 +90,14 @@ export async function openNamedBase(path: string, named: string | undefined): Pr
     if (thrown instanceof RandloraError) return undefined;
     throw thrown;
   }
+}
+
+/** The layers of a model that targets mean, by their shapes. @throws RandloraError `usage` when nothing is matched */
+export type FindShapes = (wanted: AskedTargets) => readonly Pick<TargetModule, "out" | "in" | "experts">[];
+
+/** Reads the headers of a model: what finds its layers needs no more. @throws RandloraError `file`, `format` */
+export async function readShapes({ folder, weights }: ModelLocation): Promise<FindShapes> {
+  await using opened = await openBase(weights ?? folder, folder);
+  const { base } = opened;
+  return (wanted) => findTargets(base, wanted, { parameters: true }).modules;
 }

@@ -15,7 +15,7 @@ import {
   type SavedTensors,
 } from "./kind.ts";
 import { type BasesFrom, type FrozenOrigin, loadFrozen } from "./origin.ts";
-import { drawTensors, originAs } from "./tensors.ts";
+import { drawTensors, originAs } from "./convert.ts";
 
 /** A function that makes its value when it is first asked for, and keeps it. */
 export function once<T>(make: () => T): () => T {

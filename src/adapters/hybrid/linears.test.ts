@@ -28,7 +28,7 @@ import {
   sent,
   TOKENS,
 } from "../testing/trained-bilinear.ts";
-import { dropoutMask } from "../delta/dropout.ts";
+import { dropoutMask } from "../method/training.ts";
 import { partsOfMatrices } from "../delta/parts.ts";
 
 let gpu: Device;

@@ -7,7 +7,7 @@ import { MemoryStdCache } from "./drawn-bases.ts";
 import type { StdCache } from "../files/std-cache.ts";
 import type { SavedTensors } from "../frozen/kind.ts";
 import type { BasesSpec } from "../frozen/drawing/draw.ts";
-import { drawTensors } from "../frozen/tensors.ts";
+import { drawTensors } from "../frozen/convert.ts";
 import { RANDLORA_BASES } from "../randlora/bases.ts";
 
 /** A seed that a double does not hold. */

@@ -4,7 +4,7 @@ import type { FactorsSpec } from "../frozen/drawing/factors.ts";
 import { convert, everything } from "../testing/convert.ts";
 import { foreignFactors, type TestVera, veraTensors, writeVera } from "../testing/vera.ts";
 import type { TestTensor } from "../testing/adapters.ts";
-import { drawTensors } from "../frozen/tensors.ts";
+import { drawTensors } from "../frozen/convert.ts";
 import { VERA_FACTORS } from "./plan.ts";
 
 let folder: TemporaryFolder;

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { createStyle } from "../../terminal/style.ts";
-import { ckaJson, type CkaReport, ckaSvg, ckaText } from "./cka/report.ts";
+import { ckaJson, type CkaReport, ckaSvg, ckaText } from "./cka/cka-command.ts";
 import { commonsenseJson, commonsenseText } from "../eval/commonsense-command.ts";
 import { clipped, planeJson, type PlaneReport, planeText } from "./plane/report.ts";
 import { planeSvg } from "./plane/svg.ts";

@@ -7,7 +7,7 @@ import { writePackedExperts } from "../../models/testing/packed-experts.ts";
 import { storySamples } from "../testing/story-samples.ts";
 import { collectActivations } from "./cka/activations.ts";
 import { planVariants, type VariantsPlan } from "./plan-variants.ts";
-import { LossPlane } from "./plane/loss-plane.ts";
+import { LossPlane } from "./plane/losses.ts";
 import { Variants } from "./variants.ts";
 
 const DATA = storySamples([5, 20, 9]);

@@ -5,7 +5,7 @@ import { TemporaryFolder } from "../../files/testing/folder.ts";
 import { KeptGpu } from "../../train/loop/kept-gpu.ts";
 import { resolveSettings } from "../../train/settings/resolve-settings.ts";
 import { ComparisonFolder } from "./folder.ts";
-import { drawByBase, forgettingOfRun } from "./forgetting.ts";
+import { drawByBase, forgettingOfRun } from "./measure.ts";
 import { plannedRuns } from "./plan.ts";
 
 /** One that never opens, and counts how often it is let go. */

@@ -6,8 +6,7 @@ import { readConfig } from "../../models/folder/config-json.ts";
 import { Checkpoint } from "../../files/safetensors/checkpoint.ts";
 import { type ComparisonWish, plannedParameters, plannedRuns, planComparison, sizeIn } from "./plan.ts";
 import { readSwept, recordedSpecs } from "./read-methods.ts";
-import { formatRecord, parseDrawn, parseRecord } from "./record.ts";
-import { type Given, resumedComparison } from "./resume.ts";
+import { formatRecord, parseDrawn, parseRecord, type Given, resumedComparison } from "./record.ts";
 import type { RunResult } from "./options.ts";
 import { familyOf, type Wish } from "./types.ts";
 

@@ -9,7 +9,7 @@ import { formatNumber } from "../../terminal/format.ts";
 import { typedCount } from "../../terminal/options/values.ts";
 import { laterSeed } from "../../compute/random/seed.ts";
 import { FAIR_DISTANCE } from "./contest.ts";
-import type { FindShapes } from "../../train/settings/module-shapes.ts";
+import type { FindShapes } from "../../adapters/base/named-base.ts";
 import { type AskedSettings, type ModelFacts, resolveSettings } from "../../train/settings/resolve-settings.ts";
 import { flagOf, type FlatSettings, flatSettings } from "../../train/settings/settings.ts";
 import type { Comparison, Contender, PlannedRun, Wish } from "./types.ts";

@@ -1,7 +1,15 @@
 import { dirname } from "node:path";
 import { availableParallelism, loadavg } from "node:os";
 import { dependencies, version } from "../../../package.json";
-import { type DeltaCheck, type DeltaTiming, DeltaTrial } from "./delta-trial.ts";
+import {
+  type DeltaCheck,
+  type DeltaTiming,
+  DeltaTrial,
+  PRODUCT,
+  type ProductTrial,
+  tryProduct,
+  VECTOR_PRODUCT,
+} from "./delta-trial.ts";
 import { stdCachePath } from "../../adapters/files/std-cache.ts";
 import { type GpuEntry, listGpus } from "../../compute/gpu/choose.ts";
 import { findVulkanDrivers, type VulkanDrivers } from "../../compute/gpu/doctor-drivers.ts";
@@ -17,7 +25,6 @@ import type { CpuCode } from "../../compute/cpu/native/choose.ts";
 import type { Device } from "../../compute/device/device.ts";
 import type { Staging } from "../../compute/device/staging.ts";
 import { type DeviceOptions, openDevice } from "../../compute/open-device.ts";
-import { PRODUCT, type ProductTrial, tryProduct, VECTOR_PRODUCT } from "./device-trial.ts";
 import { catchNativeLog } from "../../compute/gpu/native-log.ts";
 import { hubSettings } from "../../files/hub/settings.ts";
 

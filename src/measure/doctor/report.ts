@@ -3,7 +3,7 @@ import { RandloraError } from "../../files/errors.ts";
 import { formatAmount, formatBytes, formatDuration, formatMeasure, formatNumber } from "../../terminal/format.ts";
 import type { Style } from "../../terminal/style.ts";
 import { formatTable } from "../../terminal/table.ts";
-import type { ProductTrial } from "./device-trial.ts";
+import type { ProductTrial } from "./delta-trial.ts";
 import { type CpuFacts, type Diagnosis, type GpuFacts, TRIAL, wordsOf } from "./doctor.ts";
 
 type Folder = Diagnosis["caches"]["hub"];

@@ -2,8 +2,7 @@ import { afterAll, beforeAll, expect, test } from "bun:test";
 import { TemporaryFolder } from "../../files/testing/folder.ts";
 import { mkdir } from "node:fs/promises";
 import { parseLossless } from "../../files/lossless-json.ts";
-import { AnswersFile } from "./answers-file.ts";
-import { judge, type Question } from "./commonsense-tasks.ts";
+import { judge, type Question, AnswersFile } from "./commonsense-tasks.ts";
 
 const QUESTIONS: readonly Question[] = ["true", "false", "true"].map((answer, at) => {
   const instruction = `Is it ${at}? ä`;

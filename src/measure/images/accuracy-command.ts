@@ -4,7 +4,7 @@ import { readPreprocessing } from "../../data/images/preprocessing.ts";
 import { RandloraError } from "../../files/errors.ts";
 import { oneLine } from "../../files/failure.ts";
 import { visible } from "../../files/visible.ts";
-import { firstThenOthers, type Processes } from "../../mpi/processes.ts";
+import { firstThenOthers, type Processes, ALONE, gatherComputed } from "../../mpi/processes.ts";
 import { formatAmount, formatNumber } from "../../terminal/format.ts";
 import type { Context } from "../../terminal/options/command.ts";
 import { sharedByTasks } from "../../terminal/options/shared-parts.ts";
@@ -13,9 +13,11 @@ import { showProfiled } from "../../terminal/profile.ts";
 import { quantizedJson } from "../../terminal/quantized.ts";
 import type { Style } from "../../terminal/style.ts";
 import { formatTable } from "../../terminal/table.ts";
-import { type ImageScores, measureAccuracy } from "./accuracy.ts";
 import type { AccuracyFlags, AccuracyJson } from "./options.ts";
 import { chooseHead, findLoadedImageModel } from "./model-options.ts";
+import { judge } from "../../train/model/task.ts";
+import { type BatchOptions, imageBatches } from "./batches.ts";
+import type { ImageClassifier } from "./classifier.ts";
 
 /** Measures how well a model tells classes apart. @throws RandloraError `usage` without images; as `findLoadedImageModel` */
 export async function evalImages(model: string, options: AccuracyFlags, context: Context<AccuracyJson>): Promise<void> {
@@ -101,4 +103,62 @@ function accuracyText(report: AccuracyReport, { columns, style }: { columns: num
   const table = formatTable(all, { head: ["class", "accuracy"], align: "lr", columns, markHead: style.dim });
   const speed = `${formatNumber(images / seconds, 1)} a second`;
   return `${table}${formatAmount(images, "image")}, ${speed}; loss ${loss.toFixed(4)}\n`;
+}
+
+/** How well a classifier tells a set's images apart. */
+interface ImageScores {
+  readonly images: number;
+  /** The part of the images whose likeliest class is theirs. */
+  readonly accuracy: number;
+  /** Mean cross-entropy, in nats. */
+  readonly loss: number;
+  /** The same part of each class, by its name; undefined for a class without images. */
+  readonly perClass: ReadonlyMap<string, number | undefined>;
+}
+
+interface AccuracyOptions extends BatchOptions {
+  /** Told after each batch how many images it had. */
+  readonly onImages?: ((count: number) => void) | undefined;
+}
+
+/**
+ * Classifies every image of a set. Of equal logits the first class counts, as torch's argmax has it.
+ * @param set its labels are rows of the classifier's head
+ * @throws RandloraError as `imageBatches`; `memory`, `gpu`
+ */
+export async function measureAccuracy(
+  classifier: ImageClassifier,
+  set: ImageSet,
+  { onImages, ...options }: AccuracyOptions,
+): Promise<ImageScores> {
+  const count = set.labels.length;
+  const seen = new Uint32Array(set.classes.length);
+  const right = new Uint32Array(set.classes.length);
+  let loss = 0;
+  // Of each image its label, its loss, and whether it is taken for what it is.
+  const all = await gatherComputed(options.processes ?? ALONE, async () => {
+    const own: number[] = [];
+    for await (const { images, labels } of imageBatches(set, options)) {
+      const logits = await classifier.logits(images);
+      for (const [at, label] of labels.entries()) {
+        const verdict = judge(logits[at] ?? new Float32Array(), label);
+        own.push(label, verdict.loss, Number(verdict.isRight));
+      }
+      onImages?.(labels.length);
+    }
+    return own;
+  });
+  for (let at = 0; at < all.length; at += 3) {
+    const [label = 0, lost = NaN, isRight = 0] = all.slice(at, at + 3);
+    loss += lost / count;
+    seen[label] = (seen[label] ?? 0) + 1;
+    right[label] = (right[label] ?? 0) + isRight;
+  }
+  const part = (label: number) => (seen[label] === 0 ? undefined : (right[label] ?? 0) / (seen[label] ?? NaN));
+  return {
+    images: count,
+    accuracy: right.reduce((sum, number) => sum + number, 0) / count,
+    loss,
+    perClass: new Map(set.classes.map((name, label) => [name, part(label)])),
+  };
 }

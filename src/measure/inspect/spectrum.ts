@@ -1,6 +1,6 @@
 import { takeSteps } from "../../adapters/frozen/drawing/bases.ts";
 import type { OpenDeltas, FormedDelta } from "../../adapters/merge/in-memory/deltas.ts";
-import { intruderSteps, intruderWork } from "../../adapters/svd/intruders.ts";
+import { intruderSteps, intruderWork } from "../../adapters/merge/combine/intruders.ts";
 import { effectiveRank, numericalRank, singularValueSteps, singularWork } from "../../adapters/svd/singular-values.ts";
 import { RandloraError } from "../../files/errors.ts";
 import { oneLine, quote } from "../../files/failure.ts";

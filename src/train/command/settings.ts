@@ -12,7 +12,7 @@ import { localPath, refuseMissingModel } from "../../models/folder/local-path.ts
 import { IMAGE_TYPES, readImageConfig } from "../../models/vision/index.ts";
 import type { Context } from "../../terminal/options/command.ts";
 import { initialSettings } from "../model/init-adapter.ts";
-import { readShapes } from "../settings/module-shapes.ts";
+import { readShapes } from "../../adapters/base/named-base.ts";
 import type { FinetuneOptions } from "../settings/options.ts";
 import { placeOf } from "../settings/readers.ts";
 import { type ModelFacts, resolveSettings } from "../settings/resolve-settings.ts";

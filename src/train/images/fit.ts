@@ -1,6 +1,6 @@
 import type { BaseModel, Within } from "../../adapters/base/base.ts";
 import type { Trainable } from "../../adapters/method/training.ts";
-import type { SavedModule } from "../../adapters/method/saved-modules.ts";
+import type { SavedModule } from "../../adapters/method/train.ts";
 import type { Adapter } from "../../adapters/files/adapter.ts";
 import { RandloraError } from "../../files/errors.ts";
 import { oneLine, quote } from "../../files/failure.ts";

@@ -3,7 +3,7 @@ import type { ModelLocation } from "../../models/folder/locate.ts";
 import type { Checkpoint } from "../../files/safetensors/checkpoint.ts";
 import { isFloat } from "../../files/safetensors/dtype.ts";
 import { widenToF32 } from "../../files/safetensors/numbers.ts";
-import type { SavedModule } from "../../adapters/method/saved-modules.ts";
+import type { SavedModule } from "../../adapters/method/train.ts";
 
 /** Do the names say nothing? transformers calls classes that nobody named LABEL_0 and so on. */
 function areNumbered(labels: readonly string[]): boolean {

@@ -8,7 +8,7 @@ import { isAdapterMethod, methodNamed } from "../../adapters/methods.ts";
 import { writePeft } from "../../adapters/formats/convert.ts";
 import type { Method, PlaceOptions, Trainable } from "../../adapters/method/training.ts";
 import { Parameters } from "../../adapters/method/parameters.ts";
-import { type SavedModule, withoutSavedModules, withSavedModules } from "../../adapters/method/saved-modules.ts";
+import { type SavedModule, withoutSavedModules, withSavedModules } from "../../adapters/method/train.ts";
 import type { Adapter } from "../../adapters/files/adapter.ts";
 import type { LargestMicroBatch } from "../../data/batches/types.ts";
 import type { Device } from "../../compute/device/device.ts";

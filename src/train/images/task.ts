@@ -1,6 +1,6 @@
 import { HEAD } from "../model/init-adapter.ts";
 import type { Within } from "../../adapters/base/base.ts";
-import type { SavedModule, SavedTensor } from "../../adapters/method/saved-modules.ts";
+import type { SavedModule, SavedTensor } from "../../adapters/method/train.ts";
 import type { Parameters } from "../../adapters/method/parameters.ts";
 import type { Adapter } from "../../adapters/files/adapter.ts";
 import { readValues } from "../../adapters/files/tensors.ts";

@@ -35,6 +35,7 @@ test("activations are recomputed where memory would not suffice otherwise, then 
   expect(least.warnings.map((line) => line.replace(/^.*: /, ""))).toEqual([
     "activations are recomputed instead of kept",
     "the adapter's products are formed anew instead of kept",
+    "the run may find no room; close other programs",
   ]);
 });
 

@@ -89,8 +89,11 @@ export async function chooseOptions<Batch>(
   let chosen = await attempt(kernels?.checkpointing === true || checkpointActivations, wanted.budget);
   while (chosen.bytes > free) {
     const less = await chosen.cheaper();
-    if (less === undefined) break;
     const [needed, left] = [chosen.bytes, free].map(megabytes);
+    if (less === undefined) {
+      warn(`about ${needed} are needed and ${left} are free: the run may find no room; close other programs`);
+      break;
+    }
     warn(`about ${needed} would be needed and ${left} are free: ${less.how}`);
     ({ chosen } = less);
   }

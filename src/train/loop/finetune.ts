@@ -7,10 +7,9 @@ import { withOwnAdapter } from "../model/init-adapter.ts";
 import type { MethodSummary } from "../../adapters/method/training.ts";
 import { baseHashes, refuseOtherBase, refuseOtherData } from "../model/same-sources.ts";
 import { ALONE, firstThenOthers } from "../../mpi/processes.ts";
-import { notesOfPlan } from "../settings/notes.ts";
 import { newestState } from "../../models/folder/run-states.ts";
 import { validateEvery } from "./train.ts";
-import { openGpu, type RunInput, Training, type TrainingInput } from "./training.ts";
+import { openGpu, type RunInput, Training, type TrainingInput, notesOfPlan } from "./training.ts";
 import type { TrainResult } from "../result.ts";
 import type { TrainObserver } from "../types.ts";
 
@@ -37,9 +36,11 @@ export async function estimateRun<Batch>(input: RunInput<Batch>, folder: string 
   await using source = await subject.open(settings, location, {});
   using opened = await openGpu(input);
   const { gpu } = opened;
-  const { options, bytes, diskBytes, summary } = await chooseWhatFits(gpu, source, input, undefined, () => {});
+  const notes: string[] = [];
+  const warn = (line: string) => notes.push(line);
+  const { options, bytes, diskBytes, summary } = await chooseWhatFits(gpu, source, input, undefined, warn);
   if (folder !== null) await requireSpace(join(folder, "state"), diskBytes);
-  const notes = notesOfPlan(settings, plan.steps.length, validateEvery({ settings, ...plan }));
+  notes.push(...notesOfPlan(settings, plan.steps.length, validateEvery({ settings, ...plan })));
   return {
     steps: plan.steps.length,
     epochs: Math.ceil(plan.steps.length / plan.steps.stepsPerEpoch),

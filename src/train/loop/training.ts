@@ -8,11 +8,10 @@ import type { ModelLocation } from "../../models/folder/locate.ts";
 import { type Chosen, otherResults, stagingName } from "./choose-options.ts";
 import { Engine, type EngineOptions, largestStep } from "./engine.ts";
 import { validationOf } from "./evaluation.ts";
-import { notesOfPlan } from "../settings/notes.ts";
 import type { MethodChoices } from "../../adapters/method/training.ts";
 import { KeptGpu } from "./kept-gpu.ts";
 import type { RunFolder } from "../run/run-folder.ts";
-import type { TrainSettings } from "../settings/settings.ts";
+import { type TrainSettings, flagOf } from "../settings/settings.ts";
 import { loadParameters, removeState } from "../run/state.ts";
 import { chooseWhatFits, hintOfFullDevice } from "./too-large.ts";
 import { newestState, type Progress, type SavedState } from "../../models/folder/run-states.ts";
@@ -22,6 +21,9 @@ import type { RunPlan, Subject, TrainingSource } from "../model/subject.ts";
 import { train, validateEvery } from "./train.ts";
 import type { TrainResult } from "../result.ts";
 import type { TrainObserver } from "../types.ts";
+import { RUN_OPTIONS } from "../settings/options.ts";
+import { notesOfWarmup } from "../settings/schedule.ts";
+import { partOf } from "../settings/setting.ts";
 
 /** What a run is made from. */
 export interface RunInput<Batch> {
@@ -232,4 +234,23 @@ export async function openGpu<Batch>({ gpu, device }: RunInput<Batch>): Promise<
   if (gpu !== undefined) return { gpu, [Symbol.dispose]: () => {} };
   const opened = await openDevice(device);
   return { gpu: opened, [Symbol.dispose]: () => opened.close() };
+}
+
+/**
+ * For the user: options that can do nothing, without validation data or as rarely as it is looked at, and a rate that is never reached.
+ * @param interval steps between validations; undefined: there are none
+ */
+export function notesOfPlan(settings: TrainSettings, steps: number, interval: number | undefined): string[] {
+  const given = new Map<string, unknown>(Object.entries(settings));
+  const needing = Object.entries(interval === undefined ? partOf(RUN_OPTIONS, { needs: "validation" }) : {});
+  const idle = needing.filter(([key, { rule }]) => given.get(key) !== rule.usual).map(([key]) => flagOf(key));
+  return [
+    ...(idle.length === 0 ? [] : [`${idle.join(", ")}: nothing is validated without --valid or --valid-split`]),
+    ...(interval === undefined || settings.earlyStop * interval < steps
+      ? []
+      : [
+          `--early-stop ${settings.earlyStop}: with ${Math.ceil(steps / interval)} validations the run cannot end early`,
+        ]),
+    ...notesOfWarmup(settings, steps),
+  ];
 }

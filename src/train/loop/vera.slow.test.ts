@@ -4,7 +4,7 @@ import { STORIES } from "../../../fixtures/stories/storyteller.ts";
 import { openAdapter } from "../../adapters/formats/open.ts";
 import { estimateRun } from "./finetune.ts";
 import { type AskedSettings, resolveSettings } from "../settings/resolve-settings.ts";
-import { readShapes } from "../settings/module-shapes.ts";
+import { readShapes } from "../../adapters/base/named-base.ts";
 import { inputFor } from "../testing/runs.ts";
 import { ShortRuns } from "../testing/short-runs.ts";
 import { LAYERS } from "../testing/small-model.ts";

@@ -7,7 +7,7 @@ import type { AdapterTraining, Capacity, ModuleShape, TrainedMethod } from "../.
 import { METHOD_NAMES } from "../../adapters/method-names.ts";
 import { methodNamed, METHODS } from "../../adapters/methods.ts";
 import { ADAPTER_SETTINGS } from "../../adapters/method/settings.ts";
-import { DROPOUT_MICRO_BATCHES } from "../../adapters/delta/dropout.ts";
+import { DROPOUT_MICRO_BATCHES } from "../../adapters/method/training.ts";
 import {
   type AllAdapterSettings,
   asGiven,
@@ -20,7 +20,7 @@ import {
   same,
   type TrainSettings,
 } from "./settings.ts";
-import type { FindShapes } from "./module-shapes.ts";
+import type { FindShapes } from "../../adapters/base/named-base.ts";
 import { IMAGE_OPTIONS } from "./image-options.ts";
 import { type ImageFacts, resolveImages } from "./images.ts";
 import { RUN_OPTIONS } from "./options.ts";

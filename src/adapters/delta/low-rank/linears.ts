@@ -14,8 +14,7 @@ import { addLinear } from "../../../compute/tensor/add-linear.ts";
 import { recordGemm } from "../../../compute/tensor/gemm.ts";
 import { itemAt } from "../../../files/item-at.ts";
 import type { ModuleShape } from "../../method/method.ts";
-import type { Addend, PassKind, Placement } from "../../method/training.ts";
-import { dropoutMask } from "../dropout.ts";
+import { type Addend, type PassKind, type Placement, dropoutMask } from "../../method/training.ts";
 import { columnsOf, type Part, partsOfMatrices } from "../parts.ts";
 
 /** What is added to columns of the experts' products: scale · B_e (A_e x), the factors of one expert below the other's. */

@@ -20,7 +20,7 @@ import {
   SEED,
   valuesOf,
 } from "../../testing/trained-magnitudes.ts";
-import { dropoutMask } from "../dropout.ts";
+import { dropoutMask } from "../../method/training.ts";
 
 let gpu: Device;
 beforeAll(async () => {

@@ -10,8 +10,7 @@ import { savedTensors } from "../../method/train.ts";
 import type { ModuleShape } from "../../method/method.ts";
 import type { Parameter } from "../../method/parameters.ts";
 import { partsOfMatrices, weightFinder } from "../parts.ts";
-import { type MagnitudeName, magnitudeName } from "./vectors.ts";
-import { type OutputFactors, rescaledLinears } from "./linears.ts";
+import { type MagnitudeName, magnitudeName, type OutputFactors, rescaledLinears } from "./vectors.ts";
 
 /** ΔW is formed in blocks of rows of about this much. */
 const BLOCK_BYTES = 8 * 2 ** 20;

@@ -2,6 +2,11 @@ import { RandloraError } from "../../../files/errors.ts";
 import { oneLine, quote } from "../../../files/failure.ts";
 import type { Adapter, AdapterTensor } from "../../files/adapter.ts";
 import { readValues, requireFloats } from "../../files/tensors.ts";
+import type { DeviceBuffer } from "../../../compute/device/device.ts";
+import { OPS } from "../../../compute/tensor/ops/index.ts";
+import { partCols, type Tensor } from "../../../compute/tensor/tensor.ts";
+import type { Recorder } from "../../../compute/tensor/recorder.ts";
+import { type Linears, projectGroups } from "../../../models/blocks/linears.ts";
 
 /** What a method calls its magnitudes: `lora_magnitude_vector`. */
 export type MagnitudeName = `${string}_magnitude_vector`;
@@ -57,4 +62,65 @@ export async function readMagnitudes(
   name: MagnitudeName,
 ): Promise<Float32Array<ArrayBuffer>[]> {
   return await Promise.all(findMagnitudes(adapter, modules, name).map((tensor) => readValues(adapter, tensor)));
+}
+
+/** What the outputs of a matrix are multiplied by. */
+export interface OutputFactors {
+  /** c (1, out), in whole vectors: 1 for the rows of modules that are not adapted. Of experts, as many for each. */
+  readonly factors: Tensor;
+}
+
+/**
+ * The decoder's projections with rescaled outputs: y = c ⊙ z + bias + residual, where z = x (W + ΔW)ᵀ is what another
+ * method computes. With dropout z is x Wᵀ + drop(x) ΔWᵀ: PEFT drops the input of c − 1 times the frozen product as well
+ * (lora/variants.py), which adds noise and has no other mean.
+ */
+export function rescaledLinears(inner: Linears, matrices: ReadonlyMap<DeviceBuffer, OutputFactors>): Linears {
+  return {
+    apply(recorder, inputs) {
+      const matrix = matrices.get(inputs.weight.buffer);
+      if (matrix === undefined) return inner.apply(recorder, inputs);
+      const { x, weight, bias, residual } = inputs;
+      const z = inner.apply(recorder, { x, weight, bias: undefined, residual: undefined });
+      const [out] = weight.shape;
+      const scale = partCols(matrix.factors, weight.offset / weight.pitch, out);
+      const { y } = recorder.apply(OPS.scaleColumns, { x: z, scale, bias, residual }, {});
+      recorder.release(z);
+      return y;
+    },
+    applyGrouped(recorder, projection) {
+      const z = projectGroups(recorder, inner, projection);
+      const matrix = matrices.get(projection.weight.buffer);
+      if (matrix === undefined) return z;
+      const factors = factorsOfRows(recorder, matrix.factors, projection.begins, z);
+      const { y } = recorder.apply(OPS.multiply, { a: z, b: factors }, {});
+      recorder.release(z, factors);
+      return y;
+    },
+  };
+}
+
+/** Records c of each row's expert, as products of 1 with the row of c that is the expert's. @param like of the rows' shape */
+function factorsOfRows(recorder: Recorder, all: Tensor, begins: Tensor, { shape }: Tensor): Tensor {
+  const [rows, cols] = shape;
+  const experts = begins.shape[1] - 1;
+  const ofExperts = (tensor: Tensor): Tensor => {
+    return { ...tensor, shape: [experts, cols], pitch: tensor.shape[1] / experts };
+  };
+  const a = recorder.upload("ones", [rows, 1], new Float32Array(rows).fill(1));
+  const y = recorder.allocate("factors of rows", shape);
+  recorder.run.compute("groupedGemm", { order: "NN", a, b: ofExperts(all), begins, y });
+  recorder.record({
+    name: "factors of rows",
+    inputs: [all],
+    adds: [true],
+    outputs: [y],
+    saves: () => [a, begins],
+    backward: (run, [dy], [into]) => {
+      if (dy === undefined || into === undefined) return;
+      run.compute("groupedGemm", { order: "TN", a, b: dy, begins, y: ofExperts(into) });
+    },
+  });
+  // Not the ones: a pass that is recorded once needs them as long as it is sent.
+  return y;
 }

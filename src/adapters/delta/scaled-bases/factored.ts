@@ -2,7 +2,7 @@ import type { TernaryRows } from "../../../compute/device/ternary-rows.ts";
 import { recordGemm } from "../../../compute/tensor/gemm.ts";
 import type { Run } from "../../../compute/tensor/run.ts";
 import { partCols, pitchOf, sliceCols, type Tensor, tensorIn } from "../../../compute/tensor/tensor.ts";
-import type { Masks } from "../dropout.ts";
+import type { Masks } from "../../method/training.ts";
 import {
   adapterInput,
   addInputGradient,

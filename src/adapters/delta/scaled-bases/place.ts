@@ -1,8 +1,7 @@
 import type { Bases } from "../../frozen/drawing/bases.ts";
 import type { BasesFrom } from "../../frozen/origin.ts";
 import { writeTrained } from "../../method/train.ts";
-import type { Method, PassKind, Placement, PlaceOptions } from "../../method/training.ts";
-import { dropoutMasks } from "../dropout.ts";
+import { type Method, type PassKind, type Placement, type PlaceOptions, dropoutMasks } from "../../method/training.ts";
 import { weightFinder } from "../parts.ts";
 import { Scratch, fuse, heldBytes } from "../through-weights/held.ts";
 import type { BilinearPlan } from "./delta.ts";
@@ -10,7 +9,7 @@ import { TrainedBilinear, trainedSizes } from "./trained.ts";
 import { TrainingBases } from "./training-bases.ts";
 import { pitchOf } from "../../../compute/tensor/tensor.ts";
 import { itemAt } from "../../../files/item-at.ts";
-import { parsePlans, type PlanWords } from "../through-weights/plans.ts";
+import { parsePlans, type PlanWords } from "../through-weights/adapted-method.ts";
 import { type MatrixShape, type TrainedModule, workspaceSizes, type WorkspaceTerms } from "./factored.ts";
 import { adapterFlops, ORDER_NAMES, type OrderPlan, type StepSize } from "./shape.ts";
 

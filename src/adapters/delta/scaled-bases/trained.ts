@@ -12,7 +12,7 @@ import {
   type Projection,
   type RowsOf,
 } from "../../../models/blocks/linears.ts";
-import type { Masks } from "../dropout.ts";
+import type { Masks } from "../../method/training.ts";
 import type { LinearGradients, LinearOperands } from "../through-weights/adapted-linear.ts";
 import { fuse, type FusedPart, type AdaptedModule, type HeldMatrix, Scratch } from "../through-weights/held.ts";
 import { TrainedWeights } from "../through-weights/trained.ts";

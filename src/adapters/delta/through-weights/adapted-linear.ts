@@ -4,7 +4,7 @@ import type { Run } from "../../../compute/tensor/run.ts";
 import { type Shape, sliceCols, sliceRows, type Tensor } from "../../../compute/tensor/tensor.ts";
 import type { GroupedProjection, Projection } from "../../../models/blocks/linears.ts";
 import { type AdaptedModule, gradientShape, type HeldMatrix, type ProductsPlan } from "./held.ts";
-import type { Masks } from "../dropout.ts";
+import type { Masks } from "../../method/training.ts";
 import { recordDropout } from "../../../compute/tensor/dropout.ts";
 import { recordCopy } from "../../../compute/tensor/elementwise.ts";
 

@@ -11,8 +11,7 @@ import {
   projectGroups,
   type Projection,
 } from "../../../models/blocks/linears.ts";
-import type { FormedWeights } from "../../method/training.ts";
-import type { Masks } from "../dropout.ts";
+import type { FormedWeights, Masks } from "../../method/training.ts";
 import {
   type AdaptedExperts,
   adapterInput,

@@ -4,12 +4,11 @@ import { itemAt } from "../../../files/item-at.ts";
 import type { AdapterPlan } from "../../method/plan.ts";
 import { untrainedAdapter } from "../../method/train.ts";
 import { finishSteps } from "../../frozen/drawing/bases.ts";
-import { intruderSteps } from "../../svd/intruders.ts";
 import { type TestLora, writeLora } from "../../testing/lora.ts";
 import { ADAPTER, modelOf, MODULES, Notes, OPTIONS } from "../testing/merge.ts";
 import { readModel, type Tensors, widened, writeAdapter, writeModel } from "../testing/models.ts";
 import { merge } from "../to-files/run.ts";
-import { withoutIntruders } from "./intruders.ts";
+import { withoutIntruders, intruderSteps } from "./intruders.ts";
 
 const LORA: TestLora = { r: 3, alpha: 6, seed: 1, modules: MODULES };
 /** Square: any axis of it could be the other one. */

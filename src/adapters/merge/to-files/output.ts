@@ -13,7 +13,7 @@ import { isGgufFile } from "../../../models/folder/open-checkpoint.ts";
 import { copyModelFiles, ownFiles } from "../../../models/folder/copy.ts";
 import { GgufTensors } from "../../../models/gguf/tensors.ts";
 import { fileSource, type OutputTensor, type TensorSource } from "../plan.ts";
-import type { GgufPlan } from "../to-gguf/plan.ts";
+import type { GgufPlan } from "../to-gguf/sink.ts";
 import type { WrittenTensor } from "./verify.ts";
 
 /**

@@ -12,7 +12,7 @@ import type { OutputDtype } from "../../../files/safetensors/dtype.ts";
 import { type PlannedShard, planShards } from "../../../files/safetensors/shards.ts";
 import { plannedBytes } from "../../../files/safetensors/writer.ts";
 import { ggufModel } from "../to-gguf/model.ts";
-import { type GgufPlan, planGguf } from "../to-gguf/plan.ts";
+import { type GgufPlan, planGguf } from "../to-gguf/sink.ts";
 import { withoutIntruders } from "../combine/intruders.ts";
 import { combining, onePerAdapter } from "../combine/plans.ts";
 import { missingConfig, type ModelConfig } from "../../../models/folder/config-json.ts";

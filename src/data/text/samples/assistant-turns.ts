@@ -41,9 +41,9 @@ export class AssistantTurns {
   /**
    * @param addedTokens the tokenizer's: one of them ends a turn
    * @param now what a template that writes the date is told
-   * @param tools an empty list for a template that may fail without tools
+   * @param tools those of a conversation: a template may fail without any
    */
-  constructor(template: ChatTemplate, addedTokens: readonly AddedToken[], now: Date, tools?: readonly []) {
+  constructor(template: ChatTemplate, addedTokens: readonly AddedToken[], now: Date, tools?: readonly unknown[]) {
     this.#template = template;
     this.#now = now;
     this.#special = addedTokens.filter(({ special }) => special).map(({ content }) => content);

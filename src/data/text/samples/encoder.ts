@@ -45,13 +45,12 @@ interface MarkedSample extends EncodedSample {
  */
 export class SampleEncoder {
   readonly #options: EncoderOptions;
-  readonly #turns: AssistantTurns | undefined;
-  /** Those of conversations with tools, whose template may be another one. */
+  #turns: AssistantTurns | undefined;
+  /** Those of conversations with tools: the template may be another one, or fail without any. */
   #toolTurns: AssistantTurns | undefined;
 
   constructor(options: EncoderOptions) {
     this.#options = options;
-    this.#turns = options.template && this.#turnsOf(options.template);
   }
 
   /** @throws {RandloraError} `data` for a chat that has no template or is refused by it, and for ids beyond the model's */
@@ -74,7 +73,7 @@ export class SampleEncoder {
       case "instruction": {
         const { instruction, input, output } = sample;
         const request = input === "" ? instruction : `${instruction}\n\n${input}`;
-        if (this.#turns === undefined) return this.#encodePrompted(request, output);
+        if (this.#options.template === undefined) return this.#encodePrompted(request, output);
         const messages = [
           { role: "user", content: request },
           { role: "assistant", content: output },
@@ -117,9 +116,9 @@ export class SampleEncoder {
     return { ids: [...text, endOfSequence], supervised: Uint8Array.from([...marks.slice(0, text.length), 1]) };
   }
 
-  #turnsOf(template: ChatTemplate, tools?: readonly []): AssistantTurns {
+  #turnsOf(template: ChatTemplate, tools: readonly unknown[] | undefined): AssistantTurns {
     const { tokenizer, now = dateOf(USUAL_DATE) } = this.#options;
-    return new AssistantTurns(template, tokenizer.addedTokens, now, tools);
+    return new AssistantTurns(template.for(tools), tokenizer.addedTokens, now, tools);
   }
 
   /** The assistant's turns of a prompt are not trained on, unless prompts are. */
@@ -129,17 +128,18 @@ export class SampleEncoder {
   }
 
   #encodeChat(messages: readonly TrainingMessage[], tools: readonly unknown[] | undefined): MarkedSample {
-    if (this.#turns === undefined) {
+    const { tokenizer, template } = this.#options;
+    if (template === undefined) {
       throw new RandloraError(
         "data",
         '"messages" need a chat template, and the model has none',
         "give samples with text, or with prompt and completion",
       );
     }
-    const { tokenizer, template } = this.#options;
-    if (tools !== undefined && template?.toolUse !== undefined)
-      this.#toolTurns ??= this.#turnsOf(template.for(tools), []);
-    const turns = (tools && this.#toolTurns) ?? this.#turns;
+    const turns =
+      tools === undefined
+        ? (this.#turns ??= this.#turnsOf(template, tools))
+        : (this.#toolTurns ??= this.#turnsOf(template, tools));
     const { text, spans, unweighted } = turns.render({ messages, ...(tools === undefined ? {} : { tools }) });
     const { ids, marks } = tokenizer.encodeMarked(text, spans);
     const excluded = unweighted.length === 0 ? undefined : tokenizer.encodeMarked(text, unweighted).marks;

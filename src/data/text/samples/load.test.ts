@@ -1,5 +1,5 @@
 import { TemporaryFolder } from "../../../files/testing/folder.ts";
-import { describe, expect, test } from "bun:test";
+import { describe, expect, test, spyOn } from "bun:test";
 import { ChatTemplate } from "../chat-template.ts";
 import { loadDataSet, loadTrainingData, sayUnknownRoles } from "./load.ts";
 import { BOS, failure, load, OPTIONS, plain, TOKENIZER } from "./testing/load.ts";
@@ -173,6 +173,23 @@ test("roles that no chat has are named", async () => {
   const { unknownRoles } = (await load(many, { maxLength: 400 })).totals;
   expect([unknownRoles.length, unknownRoles[0]?.length]).toEqual([9, 40]);
   expect(sayUnknownRoles({ unknownRoles })).toMatch(/"7x+", others are not trained on/);
+});
+
+test("a template that fails without tools, or with none of them, is asked for the ends of turns with those of the data", async () => {
+  const named = "{{ tools[0].name.upper() }}{% for m in messages %}<s>{{ m.role }}: {{ m.content }}</s>{% endfor %}";
+  const messages = [
+    { role: "user", content: "a" },
+    { role: "assistant", content: "b" },
+  ];
+  const data = await load([{ messages, tools: [{ name: "f" }] }], { template: new ChatTemplate(named, "t.jinja") });
+  expect(data.supervisedOf(0)).toBe(2);
+});
+
+test("a template is not asked anything by data that are no chats", async () => {
+  const template = new ChatTemplate("", "t.jinja");
+  const asked = spyOn(template, "render");
+  await load([{ text: "a" }, { prompt: "a", completion: "b" }], { template });
+  expect(asked).not.toHaveBeenCalled();
 });
 
 test("samples with tools are rendered by the template for tools, and its turns are found", async () => {

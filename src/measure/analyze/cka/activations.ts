@@ -1,5 +1,5 @@
 import { OPS } from "../../../compute/tensor/ops/index.ts";
-import type { ImageSet } from "../../../data/images/datasets/types.ts";
+import type { ImageSet, Split } from "../../../data/images/datasets/types.ts";
 import { outputsOf } from "../../../models/blocks/block.ts";
 import { type Linears, PLAIN_LINEARS } from "../../../models/blocks/linears.ts";
 import type { Decoder } from "../../../models/decoder/decoder.ts";
@@ -14,7 +14,12 @@ import { planEncoder } from "../../../models/vision/encoder.ts";
 import { readImageConfig } from "../../../models/vision/index.ts";
 import { type BatchOptions, imageBatches } from "../../images/batches.ts";
 import type { LoadedImageModel } from "../../images/model.ts";
-import { type SamplePass, samplePasses } from "../samples.ts";
+import { type SamplePass, samplePasses, filesToMeasure, openSamples, readSamples } from "../samples.ts";
+import { readPreprocessing } from "../../../data/images/preprocessing.ts";
+import { openImageVariant, Variants } from "../variants.ts";
+import type { Variant, VariantsPlan } from "../plan-variants.ts";
+import type { Device } from "../../../compute/device/device.ts";
+import type { Context } from "../../../terminal/options/command.ts";
 
 /**
  * Computes what `linears` do, and shows what some of the weights give, before that joins a residual stream.
@@ -22,7 +27,7 @@ import { type SamplePass, samplePasses } from "../samples.ts";
  * @param show told the product with matrix number `at` of them, with its bias; it records what it wants of it, and releases
  *   nothing
  */
-export function watching(linears: Linears, outputs: readonly Tensor[], show: (y: Tensor, at: number) => void): Linears {
+function watching(linears: Linears, outputs: readonly Tensor[], show: (y: Tensor, at: number) => void): Linears {
   const places = new Map(outputs.map(({ buffer }, at) => [buffer, at]));
   return {
     applyGrouped: linears.applyGrouped,
@@ -48,7 +53,7 @@ export interface Activations {
   readonly rows: Float32Array<ArrayBuffer>;
 }
 
-export interface ActivationOptions {
+interface ActivationOptions {
   /** Told the samples of a pass when it is done. */
   readonly onSamples?: (samples: number) => void;
   readonly signal?: AbortSignal | undefined;
@@ -92,7 +97,7 @@ function namesOf(matrices: readonly Tensor[], tensors: ReadonlyMap<string, Tenso
 }
 
 /** Room for what each of these modules says of so many samples. */
-export function roomFor(names: readonly string[], width: number, samples: number): Activations[] {
+function roomFor(names: readonly string[], width: number, samples: number): Activations[] {
   return names.map((name) => ({ name, width, rows: new Float32Array(samples * width) }));
 }
 
@@ -101,7 +106,7 @@ export function roomFor(names: readonly string[], width: number, samples: number
  * @param seen of each module a row for each sample of the pass, one module below the other; released
  * @throws RandloraError `gpu`, `memory`
  */
-export async function takeRows(run: Run, seen: Tensor, into: readonly Activations[], first: number): Promise<void> {
+async function takeRows(run: Run, seen: Tensor, into: readonly Activations[], first: number): Promise<void> {
   const { device } = run;
   run.keep(seen);
   try {
@@ -181,3 +186,72 @@ export async function collectImageActivations(
   }
   return found;
 }
+
+/** What is asked of samples. */
+export interface SampleFlags {
+  readonly data: string;
+  readonly samples: number | undefined;
+  readonly maxLength: number | undefined;
+  readonly dataset: string | undefined;
+  readonly split: Split | undefined;
+}
+
+/** Samples, and what a model's blocks say of them. */
+interface Outputs {
+  readonly path: string;
+  /** How many there are. */
+  readonly length: number;
+  /** What they are called. */
+  readonly unit: "samples" | "images";
+  /**
+   * Loads what serves all variants, for as long as `resources`.
+   * @throws RandloraError as `Variants.load`
+   */
+  begin(
+    gpu: Device,
+    resources: AsyncDisposableStack,
+    onSamples: (samples: number) => void,
+  ): Promise<(variant: Variant) => Promise<readonly Activations[]>>;
+}
+
+/** Of a language model. @throws RandloraError as `readSamples` */
+export async function outputsForTexts(plan: VariantsPlan, flags: SampleFlags, context: Context): Promise<Outputs> {
+  const { signal, log } = context;
+  const { data, samples: most, maxLength } = flags;
+  const set = await readSamples(plan.location.folder, await filesToMeasure(data), { most, maxLength, signal });
+  return {
+    path: set.path,
+    length: set.length,
+    unit: "samples",
+    async begin(gpu, resources, onSamples) {
+      const options = { signal, onNote: (note: string) => log.warn(note), apart: true };
+      const variants = resources.use(await Variants.load(gpu, plan, options));
+      return (variant) => variants.with(variant, (decoder) => collectActivations(decoder, set, { signal, onSamples }));
+    },
+  };
+}
+
+/** Of a model of images. @throws RandloraError as `openSamples` and `readPreprocessing` */
+export async function outputsForImages(plan: VariantsPlan, flags: SampleFlags, context: Context): Promise<Outputs> {
+  const { signal, log } = context;
+  const { data, dataset, split, samples: most } = flags;
+  const set = await openSamples({ data, dataset, split, most });
+  const preprocessing = await readPreprocessing(plan.location.folder);
+  const modules = await outputModules(plan.location);
+  return {
+    path: set.path,
+    length: set.labels.length,
+    unit: "images",
+    begin: (gpu, _, onSamples) =>
+      Promise.resolve(async (variant) => {
+        const size = [preprocessing.height, preprocessing.width] as const;
+        const options = { size, withoutText: true, signal, onNote: (note: string) => log.warn(note) };
+        using opened = await openImageVariant(gpu, plan, variant, options);
+        const batches = { preprocessing, batchSize: IMAGES_AT_ONCE, signal };
+        return await collectImageActivations(opened, set, { ...batches, modules, onSamples });
+      }),
+  };
+}
+
+/** Images that go through a model together. */
+export const IMAGES_AT_ONCE = 32;

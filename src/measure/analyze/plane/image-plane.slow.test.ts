@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import type { Device } from "../../../compute/device/device.ts";
 import { openTestDevice } from "../../../compute/device/testing/open.ts";
-import { measureAccuracy } from "../../images/accuracy.ts";
+import { measureAccuracy } from "../../images/accuracy-command.ts";
 import { ImageClassifier } from "../../images/classifier.ts";
 import { LoadedImageModel } from "../../images/model.ts";
 import { TemporaryFolder } from "../../../files/testing/folder.ts";

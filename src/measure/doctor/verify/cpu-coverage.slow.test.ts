@@ -6,7 +6,7 @@ import { modulePartsOf } from "../../../compute/cpu/native/kernels/index.ts";
 import { ROUTINE_KERNELS } from "../../../compute/cpu/native/kernels/names.ts";
 import { ROW_KERNELS } from "../../../compute/rows/index.ts";
 import { CheckedDevice } from "./check.ts";
-import { opChecks } from "./op-checks.ts";
+import { opChecks } from "./work.ts";
 import { broken } from "./testing/broken.ts";
 
 setDefaultTimeout(120_000);

@@ -6,9 +6,8 @@ import { join } from "node:path";
 import { CpuDevice } from "../../../../compute/cpu/cpu.ts";
 import { RandloraError } from "../../../../files/errors.ts";
 import type { Check } from "../check.ts";
-import { opChecks } from "../op-checks.ts";
 import { FROM_VARIABLE } from "../supervise.ts";
-import { say, work } from "../work.ts";
+import { say, work, opChecks } from "../work.ts";
 import { broken, withoutBias } from "./broken.ts";
 
 const [mode = ""] = process.argv.slice(2);

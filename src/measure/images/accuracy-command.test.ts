@@ -4,7 +4,7 @@ import { readPreprocessing } from "../../data/images/preprocessing.ts";
 import { writeClip } from "../../models/vision/testing/folder.ts";
 import { openSamples } from "../analyze/samples.ts";
 import { writeImages } from "../testing/images.ts";
-import { measureAccuracy } from "./accuracy.ts";
+import { measureAccuracy } from "./accuracy-command.ts";
 import type { ImageClassifier } from "./classifier.ts";
 
 test("accuracy is the share of images that are taken for what they are, also of each class", async () => {

@@ -16,7 +16,7 @@ import {
   writeModel,
 } from "../../../adapters/merge/testing/models.ts";
 import { loadDecoder } from "../../../models/folder/load-decoder.ts";
-import { LossPlane } from "./loss-plane.ts";
+import { LossPlane } from "./losses.ts";
 import { needsAllInF32, planVariants } from "../plan-variants.ts";
 import { placesOf, type Shares, sharesAt } from "./plane.ts";
 import { storySamples } from "../../testing/story-samples.ts";

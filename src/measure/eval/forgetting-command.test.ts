@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { type Forgetting, forgettingOf } from "./forgetting.ts";
+import { type Forgetting, forgettingOf } from "./forgetting-command.ts";
 import type { Perplexity } from "./perplexity.ts";
 
 const measured = (...sums: readonly (readonly [nll: number, tokens: number])[]): Perplexity => {

@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
 import { settingsFor } from "../testing/runs.ts";
-import { notesOfPlan } from "./notes.ts";
+import { notesOfPlan } from "./training.ts";
 
 test("options that need validation data are named where there is none", async () => {
   const settings = { ...(await settingsFor({ data: "data.jsonl", steps: 1 })), evalEvery: 5, validBatches: 2 };

@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
 import { RandloraError } from "../../../files/errors.ts";
 import { heldBytes, type ProductsPlan } from "./held.ts";
-import { formatProducts, parsePlans, planProducts, PRODUCTS } from "./plans.ts";
+import { formatProducts, parsePlans, planProducts, PRODUCTS } from "./adapted-method.ts";
 
 const MATRICES = [
   {

@@ -1,8 +1,8 @@
 import { expect, test } from "bun:test";
-import { itemAt } from "../../files/item-at.ts";
-import { finishSteps } from "../frozen/drawing/bases.ts";
-import { noise } from "../merge/testing/models.ts";
-import { bestFactorSteps } from "../convert/to-lora.ts";
+import { itemAt } from "../../../files/item-at.ts";
+import { finishSteps } from "../../frozen/drawing/bases.ts";
+import { noise } from "../testing/models.ts";
+import { bestFactorSteps } from "../../convert/to-lora.ts";
 import { intruderSteps, INTRUDERS } from "./intruders.ts";
 
 const random = (length: number, seed: number, size = 1) => {

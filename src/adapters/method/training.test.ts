@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { DROPOUT_MICRO_BATCHES, dropoutMask, dropoutMasks } from "./dropout.ts";
+import { DROPOUT_MICRO_BATCHES, dropoutMask, dropoutMasks } from "./training.ts";
 
 test("every step, micro-batch and module draws a stream of its own", () => {
   const streams = [1, 2].flatMap((step) =>
