@@ -244,13 +244,13 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
 // of the slabs, because nothing is left of the 16 KB that every GPU has.
 fn seen_by_any(thread: u32, first: u32, last: u32) -> vec2<u32> {
   workgroupBarrier();
-  slab0[thread].x = f32(first);
-  slab1[thread].x = f32(last);
+  slab0[thread] = vec4<f32>(f32(first));
+  slab1[thread] = vec4<f32>(f32(last));
   for (var half = THREADS / 2u; half > 0u; half /= 2u) {
     workgroupBarrier();
     if (thread < half) {
-      slab0[thread].x = min(slab0[thread].x, slab0[thread + half].x);
-      slab1[thread].x = max(slab1[thread].x, slab1[thread + half].x);
+      slab0[thread] = min(slab0[thread], slab0[thread + half]);
+      slab1[thread] = max(slab1[thread], slab1[thread + half]);
     }
   }
   return vec2<u32>(u32(workgroupUniformLoad(&slab0[0]).x), u32(workgroupUniformLoad(&slab1[0]).x));
