@@ -26,6 +26,14 @@ export class Stages {
     this.#signal = signal;
   }
 
+  has(name: string): boolean {
+    return existsSync(this.#fileOf(name));
+  }
+
+  #fileOf(name: string): string {
+    return join(this.#folder, "stages", `${name}.json`);
+  }
+
   /**
    * The JSON of a command, now or from an earlier start of the script with the same words.
    * @param cwd where it runs: paths that images show are short there
@@ -38,7 +46,7 @@ export class Stages {
     cwd: string,
     again: readonly string[] = [],
   ): Promise<T> {
-    const file = join(this.#folder, "stages", `${name}.json`);
+    const file = this.#fileOf(name);
     await mkdir(join(this.#folder, "stages"), { recursive: true });
     const Kept = v.object({ args: v.array(v.string()), cost: COST, answer: schema });
     if (existsSync(file)) {
