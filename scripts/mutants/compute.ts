@@ -19,7 +19,7 @@ export const COMPUTE: MutationsByFile = {
       "commands begin before what the host does first",
     ],
   ],
-  "src/compute/cpu/quota.ts": [
+  "src/compute/cpu/cores.ts": [
     ["quota / period : Infinity", "period / quota : Infinity", "a container's share of cores is upside down"],
   ],
   "src/compute/cpu/assembly/optimizer.ts": [

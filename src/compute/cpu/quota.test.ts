@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { cpuQuota } from "./quota.ts";
+import { cpuQuota } from "./cores.ts";
 
 const OWN = "/proc/self/cgroup";
 const among = (files: Readonly<Record<string, string>>) => cpuQuota((path) => files[path]);

@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
 import { TemporaryFolder } from "../../files/testing/folder.ts";
-import { memoryGroups } from "./memory-groups.ts";
+import { memoryGroups } from "./machine-memory.ts";
 
 async function groupsOf(files: Readonly<Record<string, string>>) {
   await using folder = await TemporaryFolder.with(files);
