@@ -115,7 +115,8 @@ Forgetting is KL(base ‖ adapted) on ${Object.values(records)[0]?.texts ?? 0} t
 commonsense questions. Configurations are compared at equal loss, between two learning rates in proportion: mean ± deviation over
 seeds, 95 % intervals of differences by seed. AdamW's steps do not depend on α: a tenth of it at ten times the rate is γ trained ten
 times as fast beside λ. So α decides more than the bases do: 20 r holds γ back. ‖ΔW‖ does not: at equal loss RandLoRA's is two
-to four times LoRA's. No setting forgot less than LoRA in both models, so defaults stay.
+to four times LoRA's. No setting of
+RandLoRA forgot less than LoRA with both, so defaults stay.
 
 ${Object.entries(records)
   .map(([name, record]) => modelPart(name, record))

@@ -75,7 +75,7 @@ async function measure(data: string, signal: AbortSignal): Promise<ForgettingRec
     const run = ["--steps", values.steps, "--batch-size", values.batch, "--max-length", values["max-length"]];
     const how = ["--method", method, ...size, ...flags, "--learning-rate", rate, "--seed", String(seed)];
     const all = ["finetune", values.model, "--data", data, ...SPLIT, ...run, ...how, "--out", out];
-    // A run that was stopped has left a folder; one that is done is not run again, and only `forgetting` needs it.
+    // What a run that was stopped has left; `forgetting` needs the folder of one that is done.
     if (!stages.has(name)) await rm(out, { recursive: true, force: true });
     const trained = await stages.answer(name, TRAINED, all, work);
     const ask = ["eval", "forgetting", out, "--texts", values.texts];

@@ -26,6 +26,7 @@ export class Stages {
     this.#signal = signal;
   }
 
+  /** Is the command's answer kept? It is not run again then. */
   has(name: string): boolean {
     return existsSync(this.#fileOf(name));
   }

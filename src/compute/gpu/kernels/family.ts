@@ -82,8 +82,7 @@ export function gpuKernels<const M extends UniformMembers, const B extends strin
 }
 
 /**
- * The variants of one `.wgsl` file, each expanded once. The key names the family and every definition, so equal keys
- * mean equal code.
+ * As {@link gpuKernels}, of kernels whose operands are given in a list.
  * @param parameters whose struct `#include parameters` is
  * @param includes what `#include` finds in this family alone
  */
